@@ -1,0 +1,129 @@
+"""Segments, transcriptions and their way to a file."""
+
+import json
+import os
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+from typing import Any
+
+import pytest
+from max_whisper.errors import MaxWhisperError, OptionError
+from max_whisper.results import Segment, Transcription
+
+
+def segment_dict(**changes: Any) -> dict[str, Any]:
+    """A segment in the key order of `new_segment` in whisper/transcribe.py, after the id that it adds in front."""
+    return {
+        "id": 0,
+        "seek": 0,
+        "start": 0.0,
+        "end": 2.5,
+        "text": " Seven eight nine.",
+        "tokens": [50364, 13806, 3180, 4949, 13, 50489],
+        "temperature": 0.0,
+        "avg_logprob": -0.25,
+        "compression_ratio": 0.7083333333333334,
+        "no_speech_prob": 0.011,
+    } | changes
+
+
+def transcription() -> Transcription:
+    second = segment_dict(id=1, seek=250, start=2.5, end=4.0, text=" Ten.", tokens=[50364, 9380, 13, 50439])
+    result = {"text": " Seven eight nine. Ten.", "segments": [segment_dict(), second], "language": "en"}
+    return Transcription.from_dict(result)
+
+
+def test_segment_keeps_keys_order_and_values() -> None:
+    segment = Segment.from_dict(segment_dict())
+    assert segment.tokens == (50364, 13806, 3180, 4949, 13, 50489)
+    assert list(segment.to_dict().items()) == list(segment_dict().items())
+
+
+def test_missing_key_is_a_key_error() -> None:
+    incomplete = segment_dict()
+    del incomplete["seek"]
+    with pytest.raises(KeyError, match="seek"):
+        Segment.from_dict(incomplete)
+
+
+def test_transcription_round_trip() -> None:
+    result = transcription()
+    assert list(result.to_dict()) == ["text", "segments", "language"]
+    assert Transcription.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+
+
+def test_results_are_values() -> None:
+    assert hash(transcription()) == hash(transcription())
+    with pytest.raises(FrozenInstanceError):
+        transcription().text = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["talk.txt", "talk.vtt", "talk.srt", "talk.tsv", "talk.json", "loud.TXT", "a.b.txt"])
+def test_save_takes_the_format_from_the_suffix(tmp_path: Path, name: str) -> None:
+    transcription().save(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    written = (tmp_path / name).read_text(encoding="utf-8")
+    first_line = {
+        ".txt": "Seven eight nine.",
+        ".vtt": "WEBVTT",
+        ".srt": "1",
+        ".tsv": "start\tend\ttext",
+        ".json": json.dumps(transcription().to_dict()),
+    }
+    assert written.split("\n")[0] == first_line[Path(name).suffix.lower()]
+
+
+def test_save_takes_a_string_and_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "talk.txt"
+    path.write_text("an old and much longer file than the new one\n" * 9)
+    transcription().save(str(path))
+    assert path.read_text() == "Seven eight nine.\nTen.\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("talk.docx", "suffix '.docx'"), ("talk", "no suffix"), (".srt", "no suffix")]
+)
+def test_save_with_an_unknown_suffix(tmp_path: Path, name: str, found: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        transcription().save(tmp_path / name)
+    expected = f"cannot save to '{tmp_path / name}': it has {found}; give the file one of .txt, .vtt, .srt, .tsv, .json"
+    assert str(caught.value) == expected
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_save_into_a_missing_folder(tmp_path: Path) -> None:
+    path = tmp_path / "no" / "talk.srt"
+    with pytest.raises(MaxWhisperError) as caught:
+        transcription().save(path)
+    assert str(caught.value) == (
+        f"cannot write '{path}': No such file or directory; choose a folder that exists and that you may write to"
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_save_into_a_read_only_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(MaxWhisperError, match=r"^cannot write '.*talk\.srt': Permission denied; choose a folder"):
+        transcription().save(tmp_path / "talk.srt")
+
+
+def test_save_over_a_folder_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "talk.srt").mkdir()
+    with pytest.raises(MaxWhisperError, match="Is a directory"):
+        transcription().save(tmp_path / "talk.srt")
+    assert [path.name for path in tmp_path.iterdir()] == ["talk.srt"]
+
+
+def test_save_interrupted_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "talk.json"
+    transcription().save(path)
+    old = path.read_bytes()
+
+    def full_disk(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(json, "dump", full_disk)
+    with pytest.raises(MaxWhisperError, match="No space left on device"):
+        transcription().save(path)
+    assert path.read_bytes() == old
+    assert list(tmp_path.iterdir()) == [path]
