@@ -1,0 +1,22 @@
+"""What every published form of a Whisper model becomes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from max_whisper.dimensions import ModelDimensions
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model's dimensions and its weights under openai-whisper's names."""
+
+    name: str  # the name it was asked for by, or the file's or folder's
+    path: Path  # the file or folder that the weights are read from
+    dims: ModelDimensions
+    weights: Mapping[str, np.ndarray]  # exactly the names of `expected_shapes(dims)`; float32, C-contiguous
+    alignment_heads: (
+        np.ndarray | None
+    )  # int64 [n, 2]: (layer, head) of the decoder's time-aligned cross-attention heads
