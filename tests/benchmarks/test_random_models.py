@@ -1,0 +1,61 @@
+import pytest
+import torch
+import whisper
+from benchmarks.random_models import OFFICIAL_DIMENSIONS, random_checkpoint, random_dimensions, random_weights
+
+from max_whisper.errors import OptionError
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("MAX_WHISPER_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_every_official_name_has_its_dimensions():
+    assert set(OFFICIAL_DIMENSIONS) == set(whisper.available_models())
+
+
+def test_openai_whisper_loads_the_checkpoint_and_it_is_made_once(cache):
+    path = random_checkpoint("tiny", layers=1)
+    assert path.is_relative_to(cache)
+    made = path.stat().st_mtime_ns
+    assert random_checkpoint("tiny", layers=1) == path
+    assert path.stat().st_mtime_ns == made
+
+    model = whisper.load_model(str(path), device="cpu")
+    with torch.no_grad():
+        features = model.encoder(torch.randn(1, 80, 3000))
+        logits = model.decoder(torch.tensor([[50258, 50259]]), features)
+    assert torch.isfinite(logits).all()
+    assert features.std() == pytest.approx(1, abs=0.2)
+    assert logits.std() == pytest.approx(3, abs=0.5)
+
+
+def test_a_cut_down_model_has_the_first_layers_of_the_whole_one():
+    cut = random_weights(random_dimensions("tiny", 1))
+    whole = random_weights(random_dimensions("tiny", 2))
+    assert set(cut) < set(whole)
+    assert all(torch.equal(cut[name], whole[name]) for name in cut)
+
+
+def test_the_seed_changes_the_weights():
+    name = "encoder.blocks.0.attn.query.weight"
+    dims = random_dimensions("tiny", 1)
+    assert not torch.equal(random_weights(dims, 0)[name], random_weights(dims, 1)[name])
+
+
+def test_the_files_of_an_interrupted_write_are_gone(cache, monkeypatch):
+    def interrupted(checkpoint, file):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    with pytest.raises(OSError, match="no space"):
+        random_checkpoint("tiny", layers=1)
+    assert [path for path in cache.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(("name", "layers"), [("huge", None), ("tiny", 0)])
+def test_unknown_names_and_sizes_are_refused(cache, name, layers):
+    with pytest.raises(OptionError):
+        random_checkpoint(name, layers)
