@@ -16,7 +16,7 @@ class Checkpoint:
     name: str  # the name it was asked for by, or the file's or folder's
     path: Path  # the file or folder that the weights are read from
     dims: ModelDimensions
-    weights: Mapping[str, np.ndarray]  # exactly the names of `expected_shapes(dims)`; float32, C-contiguous
+    weights: Mapping[str, np.ndarray]  # float32, C-contiguous; the names and order of `expected_shapes(dims)`
     alignment_heads: (
         np.ndarray | None
     )  # int64 [n, 2]: (layer, head) of the decoder's time-aligned cross-attention heads

@@ -68,6 +68,7 @@ def load_repository(repository: str, progress: Progress) -> Checkpoint:
     """
     try:
         from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import RepositoryNotFoundError
         from huggingface_hub.utils import tqdm
     except ImportError:
         raise CheckpointError(
@@ -84,10 +85,15 @@ def load_repository(repository: str, progress: Progress) -> Checkpoint:
     progress(Step(f"fetching {repository} from the Hugging Face Hub"))
     try:
         folder = snapshot_download(repository, allow_patterns=_PATTERNS, tqdm_class=Silent)
+    except RepositoryNotFoundError:
+        raise CheckpointError(
+            f"{repository}: the Hugging Face Hub has no such model, or shows it only after a login;"
+            " check the name, or run hf auth login"
+        ) from None
     except Exception as error:  # the hub's own errors, its HTTP library's and the system's share no narrower base
         raise CheckpointError(
-            f"{repository}: cannot be had from the Hugging Face Hub ({type(error).__name__}: {one_line(error)});"
-            " check the name and the network, or give the path of a downloaded folder"
+            f"{repository}: cannot be fetched from the Hugging Face Hub ({one_line(error)});"
+            " check the network, or give the path of a downloaded folder"
         ) from None
     return load_folder(Path(folder), repository)
 

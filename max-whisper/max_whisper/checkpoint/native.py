@@ -38,13 +38,15 @@ def read_native(path: Path, source: str | None = None) -> Checkpoint:
     if source is not None and metadata.get("source") != source:
         raise CheckpointError(f"{path}: converted from another file; delete it")
     dims = read_dims(str(path), _parse(path, metadata, "dims"))
-    check_tensors(str(path), {name: tensor.shape for name, tensor in tensors.items()}, expected_shapes(dims))
+    expected = expected_shapes(dims)
+    check_tensors(str(path), {name: tensor.shape for name, tensor in tensors.items()}, expected)
     heads = None
     if "alignment_heads" in metadata:
         heads = alignment_array(_parse(path, metadata, "alignment_heads"), dims)
         if heads is None:
             raise CheckpointError(f"{path}: its alignment_heads are not [layer, head] pairs of its decoder")
-    return Checkpoint(metadata.get("name", path.stem), path, dims, Weights(tensors), heads)
+    weights = Weights({name: tensors[name] for name in expected})
+    return Checkpoint(metadata.get("name", path.stem), path, dims, weights, heads)
 
 
 def _parse(path: Path, metadata: Mapping[str, str], key: str) -> object:

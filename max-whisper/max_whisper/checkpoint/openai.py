@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,9 @@ def _read_pt(path: Path) -> dict[str, Any]:
             f"{path}: a .pt file is converted once with PyTorch, which is not installed; pip install torch"
         ) from None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # PyTorch's remarks on a foreign pickle, beside the one line of the error
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "GLOBAL" in str(error).upper():
             raise CheckpointError(
@@ -91,7 +94,9 @@ def _read_pt(path: Path) -> dict[str, Any]:
         state_dict = content["model_state_dict"]
         for key, value in state_dict.items():
             if not isinstance(value, torch.Tensor):
-                raise CheckpointError(f"{path}: entry {one_line(key)} of its model_state_dict is not a tensor")
+                raise CheckpointError(
+                    f"{path}: entry {one_line(key)} of its model_state_dict is not a tensor; save it with {HOW_TO_SAVE}"
+                )
         return {"dims": content["dims"], "model_state_dict": state_dict}
     if isinstance(content, Mapping) and any(isinstance(value, torch.Tensor) for value in content.values()):
         raise CheckpointError(f"{path}: a plain state dict, without the model's dims; save it with {HOW_TO_SAVE}")
