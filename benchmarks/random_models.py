@@ -112,7 +112,7 @@ def random_weights(dims: ModelDimensions, seed: int = 0) -> "dict[str, torch.Ten
     shapes |= {f"decoder.{name}": tuple(tensor.shape) for name, tensor in decoder.state_dict().items()}
     weights = {}
     for name, shape in shapes.items():
-        generator = torch.Generator().manual_seed((seed << 32) + zlib.crc32(name.encode()))
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name}".encode()))
         if name == "encoder.positional_embedding":
             weight = sinusoids(*shape)
         else:

@@ -1,22 +1,24 @@
+from pathlib import Path
+
 import pytest
 import torch
 import whisper
-from benchmarks.random_models import OFFICIAL_DIMENSIONS, random_checkpoint, random_dimensions, random_weights
 
+from benchmarks.random_models import OFFICIAL_DIMENSIONS, random_checkpoint, random_dimensions, random_weights
 from max_whisper.errors import OptionError
 
 
 @pytest.fixture
-def cache(monkeypatch, tmp_path):
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("MAX_WHISPER_CACHE", str(tmp_path))
     return tmp_path
 
 
-def test_every_official_name_has_its_dimensions():
+def test_every_official_name_has_its_dimensions() -> None:
     assert set(OFFICIAL_DIMENSIONS) == set(whisper.available_models())
 
 
-def test_openai_whisper_loads_the_checkpoint_and_it_is_made_once(cache):
+def test_openai_whisper_loads_the_checkpoint_and_it_is_made_once(cache: Path) -> None:
     path = random_checkpoint("tiny", layers=1)
     assert path.is_relative_to(cache)
     made = path.stat().st_mtime_ns
@@ -32,21 +34,21 @@ def test_openai_whisper_loads_the_checkpoint_and_it_is_made_once(cache):
     assert logits.std() == pytest.approx(3, abs=0.5)
 
 
-def test_a_cut_down_model_has_the_first_layers_of_the_whole_one():
+def test_a_cut_down_model_has_the_first_layers_of_the_whole_one() -> None:
     cut = random_weights(random_dimensions("tiny", 1))
     whole = random_weights(random_dimensions("tiny", 2))
     assert set(cut) < set(whole)
     assert all(torch.equal(cut[name], whole[name]) for name in cut)
 
 
-def test_the_seed_changes_the_weights():
+def test_the_seed_changes_the_weights() -> None:
     name = "encoder.blocks.0.attn.query.weight"
     dims = random_dimensions("tiny", 1)
     assert not torch.equal(random_weights(dims, 0)[name], random_weights(dims, 1)[name])
 
 
-def test_the_files_of_an_interrupted_write_are_gone(cache, monkeypatch):
-    def interrupted(checkpoint, file):
+def test_the_files_of_an_interrupted_write_are_gone(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(checkpoint: object, file: object) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr(torch, "save", interrupted)
@@ -56,6 +58,6 @@ def test_the_files_of_an_interrupted_write_are_gone(cache, monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "layers"), [("huge", None), ("tiny", 0)])
-def test_unknown_names_and_sizes_are_refused(cache, name, layers):
+def test_unknown_names_and_sizes_are_refused(cache: Path, name: str, layers: int | None) -> None:
     with pytest.raises(OptionError):
         random_checkpoint(name, layers)
