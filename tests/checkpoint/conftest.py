@@ -1,6 +1,10 @@
 """Small models in every published form. Each is of Whisper's true architecture and vocabulary, with random weights."""
 
 import json
+import os
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,11 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 from whisper.model import ModelDimensions as ReferenceDimensions
 from whisper.model import Whisper
 
 from max_whisper.checkpoint import expected_shapes, write_native
+from max_whisper.checkpoint.huggingface import huggingface_name
 from max_whisper.dimensions import ModelDimensions
+
+SOURCE = Path(__file__).parents[2] / "max-whisper"
 
 Arrays = dict[str, np.ndarray]
 
@@ -86,9 +94,7 @@ def native_file(tmp_path: Path, dims: ModelDimensions, weights: Arrays) -> Path:
 @pytest.fixture
 def huggingface_folder(tmp_path: Path, dims: ModelDimensions, weights: Arrays) -> Path:
     """A Hugging Face folder in float16, written without transformers."""
-    from safetensors.numpy import save_file
 
-    from max_whisper.checkpoint.huggingface import huggingface_name
 
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -113,3 +119,22 @@ def huggingface_folder(tmp_path: Path, dims: ModelDimensions, weights: Arrays) -
     }
     (folder / "config.json").write_text(json.dumps(config))
     return folder
+
+
+@pytest.fixture
+def run_python() -> Callable[..., list[str]]:
+    """Runs code in a fresh interpreter and gives the lines that it prints; nothing may come on stderr."""
+
+    def run(code: str, **environment: str) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            env={**os.environ, "PYTHONPATH": str(SOURCE), "no_proxy": "127.0.0.1", **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout.splitlines()
+
+    return run

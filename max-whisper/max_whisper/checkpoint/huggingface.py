@@ -122,9 +122,12 @@ def load_folder(folder: Path, name: str | None = None) -> Checkpoint:
 
 
 def sinusoids(length: int, channels: int, max_timescale: float = 10000.0) -> np.ndarray:
-    """The encoder's positions, float32 [length, channels]: `sinusoids` of openai-whisper's whisper/model.py."""
+    """The encoder's positions, float32 [length, channels]: `sinusoids` of openai-whisper's whisper/model.py.
+
+    Angles are float32 as there, so sines agree to the last bit of the largest angle, 1.2e-4 for 1500 positions.
+    """
     increment = np.log(max_timescale) / (channels // 2 - 1)
-    inverse_timescales = np.exp((-increment * np.arange(channels // 2)).astype(np.float32))
+    inverse_timescales = np.exp(-increment * np.arange(channels // 2)).astype(np.float32)
     scaled_time = np.arange(length, dtype=np.float32)[:, np.newaxis] * inverse_timescales
     return np.concatenate([np.sin(scaled_time), np.cos(scaled_time)], axis=1)
 
