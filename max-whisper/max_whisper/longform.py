@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from max_whisper.audio import (
     FRAMES_PER_SECOND,
     HOP_LENGTH,
@@ -125,7 +126,7 @@ class LongForm:
         return self._tokenizer.decode([token for segment in segments for token in segment.tokens])
 
     def _detect_language(self) -> str:
-        features = self._model.encode(self._log_mel[None, :, :N_FRAMES])
+        features = self._encode(self._log_mel[:, :N_FRAMES])
         if self._content_frames >= N_FRAMES:
             # The first window is this very stretch; a shorter one is padded with zeros instead of silence's log-mel.
             self._first_features = features
@@ -137,9 +138,12 @@ class LongForm:
         if window.seek == 0 and self._first_features is not None:
             features, self._first_features = self._first_features, None
         else:
-            log_mel = self._log_mel[None, :, window.seek : window.seek + window.frames]
-            features = self._model.encode(pad_or_trim(log_mel, N_FRAMES))
+            log_mel = self._log_mel[:, window.seek : window.seek + window.frames]
+            features = self._encode(pad_or_trim(log_mel, N_FRAMES))
         return self._decoder.decode(features, [previous_tokens])[0]
+
+    def _encode(self, log_mel: np.ndarray) -> AudioFeatures:
+        return self._model.encode(np.ascontiguousarray(log_mel[None]))
 
     def _is_silence(self, result: DecodingResult) -> bool:
         """Whether the window is to be skipped: <|nospeech|> was probable, and its text was not."""

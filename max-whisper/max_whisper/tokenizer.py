@@ -15,6 +15,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import tiktoken
+
 from max_whisper.errors import CheckpointError, OptionError
 
 # The languages of Whisper's vocabulary by code, in the order of their tokens (radford et al. 2022, appendix E).

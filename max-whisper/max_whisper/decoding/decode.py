@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from max_whisper.audio import CHUNK_LENGTH
 from max_whisper.decoding.greedy import GreedyChooser, Hypothesis, TokenChooser
 from max_whisper.decoding.model import AudioFeatures, SpeechModel

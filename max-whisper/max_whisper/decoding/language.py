@@ -1,6 +1,7 @@
 """Which language is spoken."""
 
 import numpy as np
+
 from max_whisper.decoding.model import AudioFeatures, SpeechModel
 from max_whisper.errors import OptionError
 from max_whisper.tokenizer import Tokenizer

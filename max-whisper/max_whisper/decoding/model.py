@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+
 from max_whisper.dimensions import ModelDimensions
 
 # The encoder's output for a batch of windows. Decoding hands it on and never looks inside, so that it can stay on the
@@ -34,7 +35,7 @@ class SpeechModel(Protocol):
         ...
 
     def encode(self, log_mel: np.ndarray) -> AudioFeatures:
-        """Features of windows: float32 [batch, n_mels, 3000] to a handle that `start` takes."""
+        """Features of windows: float32 [batch, n_mels, 3000], C-contiguous, to a handle that `start` takes."""
         ...
 
     def start(self, features: AudioFeatures) -> DecoderState:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+
 from max_whisper.tokenizer import Tokenizer
 
 _FORBIDDEN = np.float32(-np.inf)

@@ -1,0 +1,179 @@
+"""A Whisper model whose logits are a made-up function of the window and the tokens so far.
+
+The same script drives openai-whisper's decoding and ours, so that both can be led through every branch, exactly, and
+without any network being computed. The function is random but shaped like speech: text, timestamps in pairs, the end
+of the text, silence, and now and then a token that must not be chosen.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from whisper.decoding import decode, detect_language
+from whisper.transcribe import transcribe
+
+from max_whisper.dimensions import ModelDimensions
+from max_whisper.tokenizer import Tokenizer, get_tokenizer
+
+N_VOCAB = {"english": 51864, "multilingual": 51865, "large-v3": 51866}
+
+
+def dimensions(vocabulary: str, n_text_ctx: int = 448, n_mels: int = 80) -> ModelDimensions:
+    """Sizes of a model with one of the three vocabularies; the network's own sizes are never used."""
+    return ModelDimensions(n_mels, 1500, 64, 1, 1, N_VOCAB[vocabulary], n_text_ctx, 64, 1, 1)
+
+
+@dataclass(frozen=True)
+class Script:
+    """Logits for any window and any tokens, the same each time they are asked for."""
+
+    dims: ModelDimensions
+    seed: int
+    silence: float = 0.2  # share of windows in which <|nospeech|> is probable
+    confidence: float = 10.0  # how far the likeliest token stands out, in standard deviations of the others
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        return get_tokenizer(self.dims.is_multilingual, num_languages=self.dims.num_languages)
+
+    @cached_property
+    def noise(self) -> np.ndarray:
+        return np.random.default_rng(self.seed).standard_normal(self.dims.n_vocab, dtype=np.float32)
+
+    @staticmethod
+    def window(log_mel: np.ndarray) -> int:
+        """A number that stands for a window's features; different where any bit of them is."""
+        return zlib.crc32(np.ascontiguousarray(log_mel).tobytes()) & 0xFFFFFF
+
+    def logits(self, window: int, tokens: Sequence[int]) -> np.ndarray:
+        """float32 [n_vocab] of the token after `tokens`, which begin with the prompt."""
+        tokenizer = self.tokenizer
+        rng = np.random.default_rng([self.seed, window, *tokens])
+        logits = np.roll(self.noise, int(rng.integers(self.dims.n_vocab)))
+        height = np.float32(self.confidence * rng.uniform(0.6, 1.4))
+        if tokens[-1] == tokenizer.sot:
+            logits[list(tokenizer.all_language_tokens)] += np.float32(3)
+            if rng.random() < self.silence:
+                logits[tokenizer.no_speech] += height + np.float32(12)
+        logits[self._next(rng, tokens, logits)] += height
+        return logits
+
+    def _next(self, rng: np.random.Generator, tokens: Sequence[int], logits: np.ndarray) -> Any:
+        """Which tokens stand out."""
+        tokenizer, begin = self.tokenizer, self.tokenizer.timestamp_begin
+        timestamps = [token for token in tokens[tokens.index(tokenizer.sot) :] if token >= begin]
+        last = timestamps[-1] if timestamps else begin
+        after_timestamp = tokens[-1] >= begin
+        kind = rng.choice(
+            ["text", "blank", "timestamp", "many timestamps", "end", "forbidden"],
+            p=[0.15, 0.05, 0.4, 0.05, 0.3, 0.05] if after_timestamp else [0.55, 0.05, 0.2, 0.05, 0.1, 0.05],
+        )
+        if kind == "text":
+            return int(rng.integers(0, tokenizer.eot))
+        if kind == "blank":
+            return tokenizer.encode(" ")[0]
+        if kind == "timestamp":
+            ahead = 0 if after_timestamp and rng.random() < 0.7 else int(rng.integers(20, 400))
+            return min(last + ahead, begin + 1500)
+        if kind == "many timestamps":  # none of them the likeliest token, all together likelier than any
+            logits[int(rng.integers(0, tokenizer.eot))] += np.float32(3)
+            return slice(last + 1, begin + 1501)
+        if kind == "end":
+            return tokenizer.eot
+        forbidden = [tokenizer.no_timestamps, tokenizer.sot, tokenizer.translate, tokenizer.no_speech]
+        return [*forbidden, *tokenizer.non_speech_tokens]
+
+
+class ScriptedModel:
+    """A script as the SpeechModel of our decoding."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.dims = script.dims
+        self.n_encoded = 0
+
+    def encode(self, log_mel: np.ndarray) -> list[int]:
+        assert log_mel.shape[1:] == (self.dims.n_mels, 3000)
+        self.n_encoded += 1
+        return [self.script.window(row) for row in log_mel]
+
+    def start(self, features: list[int]) -> "ScriptedState":
+        return ScriptedState(self.script, features)
+
+
+class ScriptedState:
+    """The tokens so far of each row, in place of a KV cache."""
+
+    def __init__(self, script: Script, windows: list[int]) -> None:
+        self.script = script
+        self.windows = windows
+        self.tokens: list[list[int]] = [[] for _ in windows]
+
+    def advance(self, tokens: np.ndarray, positions: Sequence[int]) -> np.ndarray:
+        assert tokens.dtype == np.int64
+        assert len(tokens) == len(self.windows)
+        n_before = len(self.tokens[0])
+        for row, new in zip(self.tokens, tokens.tolist(), strict=True):
+            row.extend(new)
+        assert len(self.tokens[0]) <= self.script.dims.n_text_ctx
+        return np.stack(
+            [
+                np.stack([self.script.logits(window, row[: n_before + position + 1]) for position in positions])
+                for window, row in zip(self.windows, self.tokens, strict=True)
+            ]
+        )
+
+
+class _ScriptedDecoder:
+    """The decoder of `ScriptedReference`: logits at <|startoftranscript|> and at the last token; the rest stay zero."""
+
+    blocks = ()
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.tokens: list[int] = []
+
+    def __call__(self, tokens: torch.Tensor, features: torch.Tensor, kv_cache: object = None) -> torch.Tensor:
+        new = tokens[0].tolist()
+        n_before = len(self.tokens)
+        self.tokens += new
+        logits = np.zeros((1, len(new), self.script.dims.n_vocab), dtype=np.float32)
+        for index, token in enumerate(new):
+            if token == self.script.tokenizer.sot or index == len(new) - 1:
+                logits[0, index] = self.script.logits(int(features[0, 0, 0]), self.tokens[: n_before + index + 1])
+        return torch.from_numpy(logits)
+
+
+class ScriptedReference:
+    """A script as the model of openai-whisper's own `transcribe`."""
+
+    device = torch.device("cpu")
+    transcribe = transcribe
+    detect_language = detect_language
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.dims = script.dims
+        self.is_multilingual = script.dims.is_multilingual
+        self.num_languages = script.dims.num_languages
+        self.decoder = _ScriptedDecoder(script)
+        self.results: list[Any] = []  # the DecodingResult of each window
+
+    def encoder(self, log_mel: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([[[float(self.script.window(row.numpy()))]] for row in log_mel])
+
+    def logits(self, tokens: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        return _ScriptedDecoder(self.script)(tokens, features)
+
+    def install_kv_cache_hooks(self) -> tuple[dict[str, bool], list[object]]:
+        self.decoder.tokens = []
+        return {"in use": True}, []
+
+    def decode(self, log_mel: torch.Tensor, options: Any) -> Any:
+        assert len(self.results) < 100, "the reference goes round in circles"
+        self.results.append(decode(self, log_mel, options))  # type: ignore[arg-type]
+        return self.results[-1]

@@ -1,0 +1,325 @@
+"""The window loop against openai-whisper's, on the same logits and on the same torch models."""
+
+import copy
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import whisper.audio
+import whisper.model
+
+from max_whisper import longform
+from max_whisper.errors import OptionError
+from max_whisper.longform import LongForm, Span, detect_spoken_language, split_at_timestamps, transcribe
+from max_whisper.options import TranscribeOptions
+from max_whisper.progress import Step
+from tests.decoding.scripted import Script, ScriptedModel, ScriptedReference, dimensions
+from tests.decoding.torch_model import TorchSpeechModel, random_whisper
+
+BEGIN = 50364  # <|0.00|> of the multilingual vocabulary
+
+
+@cache
+def recording(n_samples: int) -> np.ndarray:
+    """Noise that comes and goes, with the second after the middle silent."""
+    rng = np.random.default_rng(n_samples)
+    time = np.arange(n_samples) / 16000
+    audio = (0.1 * np.sin(time) * rng.standard_normal(n_samples)).astype(np.float32)
+    audio[n_samples // 2 : n_samples // 2 + 16000] = 0
+    return audio
+
+
+@cache
+def reference_log_mel(n_samples: int, n_mels: int, padding: int) -> torch.Tensor:
+    return whisper.audio.log_mel_spectrogram(recording(n_samples), n_mels, padding)
+
+
+@pytest.fixture
+def same_log_mel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give both sides the same features, to the bit: a difference is then one of decoding."""
+
+    def of_reference(audio: np.ndarray, n_mels: int, padding: int = 0) -> torch.Tensor:
+        return reference_log_mel(len(audio), n_mels, padding)
+
+    def of_ours(audio: np.ndarray, n_mels: int, padding: int = 0) -> np.ndarray:
+        return reference_log_mel(len(audio), n_mels, padding).numpy()
+
+    monkeypatch.setattr(sys.modules["whisper.transcribe"], "log_mel_spectrogram", of_reference)
+    monkeypatch.setattr(longform, "log_mel_spectrogram", of_ours)
+
+
+def assert_equal(ours: dict[str, Any], reference: dict[str, Any], tolerance: float = 1e-5) -> None:
+    assert [segment["tokens"] for segment in ours["segments"]] == [
+        segment["tokens"] for segment in reference["segments"]
+    ]
+    for segment, expected in zip(ours["segments"], reference["segments"], strict=True):
+        assert not expected.pop("words", None)  # the reference gives an emptied segment an empty list of words
+        for key in ("avg_logprob", "no_speech_prob"):
+            assert segment.pop(key) == pytest.approx(expected.pop(key), abs=tolerance)
+    assert ours == reference
+
+
+@dataclass(frozen=True)
+class Case:
+    """Scripted recordings, and the options to transcribe them with."""
+
+    options: dict[str, Any] = field(default_factory=dict)
+    vocabularies: tuple[str, ...] = ("multilingual", "english", "large-v3")
+    seconds: float = 65.0
+    n_text_ctx: int = 448
+    silence: float = 0.2
+    confidence: float = 10.0
+    n_seeds: int = 3
+
+    def scripts(self) -> list[Script]:
+        return [
+            Script(
+                dimensions(vocabulary, self.n_text_ctx, 128 if vocabulary == "large-v3" else 80),
+                seed,
+                self.silence,
+                self.confidence,
+            )
+            for vocabulary in self.vocabularies
+            for seed in range(self.n_seeds)
+        ]
+
+
+MULTILINGUAL = ("multilingual", "large-v3")
+CASES = {
+    "defaults": Case(n_seeds=5),
+    "translate": Case({"task": "translate", "language": "de"}, MULTILINGUAL),
+    "language": Case({"language": "yue"}, ("large-v3",)),
+    "no conditioning": Case({"condition_on_previous_text": False}),
+    "without timestamps": Case({"without_timestamps": True}),
+    "without timestamps or conditioning": Case({"without_timestamps": True, "condition_on_previous_text": False}),
+    "no-speech never": Case({"no_speech_threshold": None}, silence=0.5),
+    "no-speech alone": Case({"logprob_threshold": None}, silence=0.5),
+    "no-speech and text both likely": Case({"logprob_threshold": -0.01}, silence=1.0, confidence=20.0),
+    "no-speech likely, text not": Case(silence=1.0, confidence=4.0),
+    "no thresholds": Case({"no_speech_threshold": None, "logprob_threshold": None}, confidence=4.0),
+    "nothing suppressed": Case({"suppress_tokens": "", "suppress_blank": False}),
+    "some tokens suppressed": Case({"suppress_tokens": [11, 13, 50000]}),
+    "any first timestamp": Case({"max_initial_timestamp": None}),
+    "early first timestamp": Case({"max_initial_timestamp": 0.1}),
+    "few tokens": Case({"sample_len": 3}),
+    "short context": Case(n_text_ctx=16, n_seeds=5),
+    "shorter context without timestamps": Case({"without_timestamps": True}, n_text_ctx=12),
+    "context longer than the prompt": Case({"sample_len": 60}, n_text_ctx=40, confidence=5.0),
+    "no audio": Case(seconds=0.0, n_seeds=1),
+    "less than a frame": Case(seconds=0.005, n_seeds=1),
+    "one second": Case(seconds=1.0),
+    "just under 30 s": Case(seconds=29.995),
+    "30 s": Case(seconds=30.0),
+    "just over 30 s": Case(seconds=30.02),
+    "two minutes": Case(seconds=120.0, n_seeds=2),
+}
+
+
+@cache
+def reference_runs(name: str) -> list[tuple[Script, dict[str, Any], list[Any]]]:
+    """For each script of a case openai-whisper's result and the DecodingResult of each window."""
+    case, runs = CASES[name], []
+    for script in case.scripts():
+        model = ScriptedReference(script)
+        # A copy, because openai-whisper appends to the caller's list of suppressed tokens.
+        options = {"temperature": 0.0, "fp16": False, **copy.deepcopy(case.options)}
+        runs.append((script, model.transcribe(recording(int(case.seconds * 16000)), **options), model.results))
+    return runs
+
+
+@pytest.mark.usefixtures("same_log_mel")
+@pytest.mark.parametrize("name", CASES)
+def test_scripted_recordings_equal_the_reference(name: str) -> None:
+    case = CASES[name]
+    for script, expected, _ in reference_runs(name):
+        options = TranscribeOptions(**case.options)
+        result = transcribe(ScriptedModel(script), recording(int(case.seconds * 16000)), options)
+        assert_equal(result.to_dict(), copy.deepcopy(expected))
+
+
+@pytest.mark.usefixtures("same_log_mel")
+def test_scripted_recordings_reach_every_branch() -> None:
+    seen: Counter[str] = Counter()
+    for name, case in CASES.items():
+        for script, result, windows in reference_runs(name):
+            begin = script.tokenizer.timestamp_begin
+            for window in windows:
+                kinds = "".join("t" if token >= begin else "w" for token in window.tokens)
+                seen["ends with a single timestamp"] += kinds.endswith("wt")
+                seen["pair, then a single timestamp"] += "tt" in kinds and kinds.endswith("wt")
+                seen["pair, then an unfinished segment"] += "tt" in kinds and kinds.endswith("w")
+                seen["ends with a pair"] += kinds.endswith("tt")
+                seen["several segments"] += kinds.count("tt") > 1
+                seen["no timestamp"] += bool(kinds) and "t" not in kinds
+                seen["sample_len reached"] += len(kinds) == (case.options.get("sample_len") or case.n_text_ctx // 2)
+                seen["no-speech probable"] += window.no_speech_prob > 0.6
+                seen["no-speech and text probable"] += window.no_speech_prob > 0.6 and window.avg_logprob > -1.0
+                seen["not one probable token"] += window.avg_logprob < -1.0
+            segments = result["segments"]
+            seen["more than one window"] += len(windows) > 1
+            seen["skipped windows"] += len(windows) > len({segment["seek"] for segment in segments})
+            seen["emptied segments"] += any(not segment["tokens"] for segment in segments)
+            seen["prompt cut to fit"] += (
+                case.options.get("condition_on_previous_text", True)
+                and sum(len(segment["tokens"]) for segment in segments) > case.n_text_ctx // 2
+            )
+            seen["language detected"] += result["language"] != "en" and "language" not in case.options
+    assert all(count >= 3 for count in seen.values()), seen
+
+
+@pytest.mark.parametrize(
+    ("kinds", "spans", "frames_done"),
+    [
+        # Letters are text and numbers timestamps in positions of 20 ms; the window has 2,000 frames.
+        ("", [(0, 20, "")], 2000),
+        ("a b", [(0, 20, "a b")], 2000),
+        ("0 a", [(0, 20, "0 a")], 2000),
+        ("5 a 50", [(0, 1, "5 a 50")], 2000),
+        ("5 a 50 50", [(0.1, 1, "5 a 50")], 100),
+        ("5 a 50 60 b", [(0.1, 1, "5 a 50")], 100),
+        ("5 a 50 60 b 75", [(0.1, 1, "5 a 50"), (1.2, 1.5, "60 b 75")], 2000),
+        ("5 a 50 60 b 75 80", [(0.1, 1, "5 a 50"), (1.2, 1.5, "60 b 75")], 150),
+        ("5 a 50 60 b 75 80 c", [(0.1, 1, "5 a 50"), (1.2, 1.5, "60 b 75")], 150),
+    ],
+)
+def test_split_at_timestamps(kinds: str, spans: list[tuple[float, float, str]], frames_done: int) -> None:
+    def encode(text: str) -> tuple[int, ...]:
+        return tuple(ord(kind) if kind.isalpha() else BEGIN + int(kind) for kind in text.split())
+
+    found, done = split_at_timestamps(encode(kinds), BEGIN, 2000, 2)
+    assert found == [Span(pytest.approx(start), pytest.approx(end), encode(text)) for start, end, text in spans]
+    assert done == frames_done
+
+
+def test_a_last_timestamp_of_zero_does_not_decode_the_same_window_for_ever() -> None:
+    """Only without the timestamp rules can a model write it; openai-whisper never returns then."""
+
+    class Stuck(ScriptedModel):
+        def start(self, features: list[int]) -> "Stuck":
+            self.n_fed = 0
+            return self
+
+        def advance(self, tokens: np.ndarray, positions: Sequence[int]) -> np.ndarray:
+            begin = self.script.tokenizer.timestamp_begin
+            written = [begin, 1000, begin, begin, 2000, self.script.tokenizer.eot]
+            logits = np.zeros((1, len(positions), self.dims.n_vocab), dtype=np.float32)
+            logits[0, -1, written[self.n_fed]] = 30
+            self.n_fed += 1
+            return logits
+
+    model = Stuck(Script(dimensions("multilingual"), seed=0))
+    options = TranscribeOptions(language="en", without_timestamps=True)
+    result = transcribe(model, recording(65 * 16000), options)
+    assert [segment.seek for segment in result.segments] == [0, 3000, 6000]
+    assert result.text == ""
+
+
+def test_the_first_window_is_encoded_once() -> None:
+    for seconds, n_encoded in ((65, 3), (30, 1), (29, 2)):
+        # One window is one encoder pass, and so is language detection where its features are not the first window's.
+        model = ScriptedModel(Script(dimensions("multilingual"), seed=0, silence=1.0, confidence=3.0))
+        result = transcribe(model, recording(seconds * 16000), TranscribeOptions())
+        assert result.segments == ()
+        assert model.n_encoded == n_encoded
+
+
+def test_segments_come_one_by_one_with_progress() -> None:
+    model = ScriptedModel(Script(dimensions("multilingual"), seed=1, silence=0.0))
+    steps: list[Step] = []
+    recording_of_65_s = LongForm(model, recording(65 * 16000), TranscribeOptions(condition_on_previous_text=False))
+    assert model.n_encoded == 1
+    segments = recording_of_65_s.segments(steps.append)
+    first = next(segments)
+    assert (first.id, model.n_encoded, steps) == (0, 1, [])
+
+    rest = list(segments)
+    assert [segment.id for segment in rest] == list(range(1, len(rest) + 1))
+    done = [step.done for step in steps]
+    assert done == sorted(done)
+    assert len(done) == len({segment.seek for segment in [first, *rest]})
+    assert steps[-1] == Step("transcribing", 65, 65, "s")
+
+
+def test_options_are_held_against_the_model_before_any_work() -> None:
+    model = ScriptedModel(Script(dimensions("english"), seed=0))
+    for options in (TranscribeOptions(language="de"), TranscribeOptions(task="translate")):
+        with pytest.raises(OptionError):
+            LongForm(model, recording(16000), options)
+    assert model.n_encoded == 0
+    with pytest.raises(OptionError, match="English-only"):
+        detect_spoken_language(model, recording(16000))
+
+
+@dataclass(frozen=True)
+class TorchCase:
+    """A small torch model with random weights, a recording, and the options to transcribe it with."""
+
+    n_vocab: int
+    seed: int
+    seconds: float = 65.0
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> whisper.model.Whisper:
+        return random_whisper(self.n_vocab, self.seed, 128 if self.n_vocab == 51866 else 80)
+
+
+TORCH_CASES = [
+    TorchCase(51865, 0, 35.0),
+    TorchCase(51865, 9),
+    TorchCase(51865, 17, 70.0, {"condition_on_previous_text": False, "sample_len": 50}),
+    TorchCase(51865, 18, 30.0, {"language": "Welsh", "task": "translate"}),
+    TorchCase(51865, 6, 65.0, {"sample_len": 40}),
+    TorchCase(51865, 6, 65.0, {"sample_len": 40, "logprob_threshold": None}),
+    TorchCase(51865, 3, 20.0, {"sample_len": 40, "without_timestamps": True}),
+    TorchCase(51864, 2, 65.0, {"sample_len": 60}),
+    TorchCase(51864, 16, 12.3, {"suppress_blank": False, "suppress_tokens": ""}),
+    TorchCase(51866, 16, 65.0, {"sample_len": 40}),
+    TorchCase(51866, 13, 31.0, {"language": "cantonese", "sample_len": 60}),
+]
+
+
+@pytest.mark.usefixtures("same_log_mel")
+@pytest.mark.parametrize("case", TORCH_CASES, ids=str)
+def test_torch_models_equal_the_reference(case: TorchCase) -> None:
+    audio = recording(int(case.seconds * 16000))
+    expected = case.model.transcribe(audio, temperature=0.0, fp16=False, **case.options)
+    options = TranscribeOptions(**case.options)
+    result = transcribe(TorchSpeechModel(case.model), audio, options).to_dict()
+    # openai-whisper repeats the language as it was asked for; ours is always its code.
+    expected["language"] = options.language or expected["language"]
+    assert_equal(result, expected)
+
+
+@pytest.mark.parametrize("case", TORCH_CASES[:2], ids=str)
+def test_torch_models_equal_the_reference_on_our_own_log_mel(case: TorchCase) -> None:
+    audio = recording(int(case.seconds * 16000))
+    expected = case.model.transcribe(audio, temperature=0.0, fp16=False)
+    assert_equal(transcribe(TorchSpeechModel(case.model), audio, TranscribeOptions()).to_dict(), expected, 1e-3)
+
+
+def test_spoken_language_equals_the_reference() -> None:
+    for seconds in (4, 45):
+        audio = recording(seconds * 16000)
+        reference = random_whisper(51865, 1)
+        log_mel = whisper.audio.log_mel_spectrogram(whisper.audio.pad_or_trim(audio))
+        _, expected = reference.detect_language(log_mel)
+        language, probabilities = detect_spoken_language(TorchSpeechModel(reference), audio)
+        assert language == max(expected, key=expected.__getitem__)
+        assert probabilities == pytest.approx(expected, abs=1e-4)
+
+
+def test_decoding_imports_no_torch() -> None:
+    code = "import sys, max_whisper.longform; print('torch' in sys.modules, 'whisper' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(Path(longform.__file__).parents[1])}
+    answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["False", "False"]
