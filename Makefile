@@ -1,0 +1,64 @@
+# `make demo` and `make test` set everything up: through pixi where it is installed, otherwise in .venv with python3 and
+# pip. Both roads run the same commands; tests/test_pixi.py compares them. Options go through ARGS: make demo ARGS='talk.mp3'
+
+PYTHON ?= python3
+ARGS ?=
+PIXI := $(shell command -v pixi 2>/dev/null)
+TASKS := demo test benchmark benchmark-json parity parity-all lint nano
+
+.PHONY: $(TASKS) clean
+
+ifneq ($(PIXI),)
+
+$(TASKS):
+	$(PIXI) run $@ $(ARGS)
+
+else
+
+VENV := .venv
+READY := $(VENV)/.ready
+RUN := $(VENV)/bin/python
+
+demo: $(READY)
+	$(RUN) -m benchmarks.demo $(ARGS)
+
+test: lint
+	$(RUN) -m pytest $(ARGS)
+
+benchmark: $(READY)
+	$(RUN) -m benchmarks.run $(ARGS)
+
+benchmark-json: $(READY)
+	$(RUN) -m benchmarks.run --json benchmark.json $(ARGS)
+
+parity: $(READY)
+	$(RUN) -m benchmarks.parity $(ARGS)
+
+parity-all: $(READY)
+	$(RUN) -m benchmarks.parity --all $(ARGS)
+
+lint: $(READY)
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy
+
+nano: $(READY)
+	$(RUN) training/make_nano.py $(ARGS)
+
+# Made anew when a dependency or a locked version changes; otherwise reused.
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "$(PYTHON) was not found: install Python 3.10 to 3.14, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' || { \
+	  echo "$$($(PYTHON) --version) is not between 3.10 and 3.14: name another, such as make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+endif
+
+clean:
+	rm -rf .venv .pixi .mypy_cache .pytest_cache .ruff_cache build dist max-whisper/max_whisper.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
