@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from max_whisper.errors import MaxWhisperError, OptionError
 from max_whisper.results import Segment, Transcription
 

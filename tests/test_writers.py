@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from whisper.utils import format_timestamp as reference_timestamp
+from whisper.utils import get_writer
+
 from max_whisper import writers
 from max_whisper.errors import OptionError
 from max_whisper.results import Transcription
-from whisper.utils import format_timestamp as reference_timestamp
-from whisper.utils import get_writer
 
 
 def result(*segments: tuple[float, float, str], language: str = "en", **fields: Any) -> dict[str, Any]:
@@ -57,7 +58,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_bytes_equal_openai_whisper(tmp_path: Path, case: str, format: str) -> None:
     ours, reference = tmp_path / f"ours.{format}", tmp_path / f"reference.{format}"
-    get_writer(format, str(tmp_path))(CASES[case], "/recordings/reference.wav")  # type: ignore[arg-type, call-arg]
+    get_writer(format, str(tmp_path))(CASES[case], "/recordings/reference.wav")
     Transcription.from_dict(CASES[case]).save(ours)
     assert ours.read_bytes() == reference.read_bytes()
     if CASES[case]["segments"]:
