@@ -95,7 +95,6 @@ def native_file(tmp_path: Path, dims: ModelDimensions, weights: Arrays) -> Path:
 def huggingface_folder(tmp_path: Path, dims: ModelDimensions, weights: Arrays) -> Path:
     """A Hugging Face folder in float16, written without transformers."""
 
-
     folder = tmp_path / "folder"
     folder.mkdir()
     save_file(
