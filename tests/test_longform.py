@@ -19,7 +19,7 @@ import whisper.model
 
 from max_whisper import longform
 from max_whisper.errors import OptionError
-from max_whisper.longform import LongForm, Span, detect_spoken_language, split_at_timestamps, transcribe
+from max_whisper.longform import LongForm, detect_spoken_language, split_at_timestamps, transcribe
 from max_whisper.options import TranscribeOptions
 from max_whisper.progress import Step
 from tests.decoding.scripted import Script, ScriptedModel, ScriptedReference, dimensions
@@ -196,27 +196,23 @@ def test_split_at_timestamps(kinds: str, spans: list[tuple[float, float, str]], 
         return tuple(ord(kind) if kind.isalpha() else BEGIN + int(kind) for kind in text.split())
 
     found, done = split_at_timestamps(encode(kinds), BEGIN, 2000, 2)
-    assert found == [Span(pytest.approx(start), pytest.approx(end), encode(text)) for start, end, text in spans]
+    assert [span.tokens for span in found] == [encode(text) for _, _, text in spans]
+    assert [(span.start, span.end) for span in found] == [pytest.approx((start, end)) for start, end, _ in spans]
     assert done == frames_done
 
 
 def test_a_last_timestamp_of_zero_does_not_decode_the_same_window_for_ever() -> None:
     """Only without the timestamp rules can a model write it; openai-whisper never returns then."""
 
-    class Stuck(ScriptedModel):
-        def start(self, features: list[int]) -> "Stuck":
-            self.n_fed = 0
-            return self
-
-        def advance(self, tokens: np.ndarray, positions: Sequence[int]) -> np.ndarray:
-            begin = self.script.tokenizer.timestamp_begin
-            written = [begin, 1000, begin, begin, 2000, self.script.tokenizer.eot]
-            logits = np.zeros((1, len(positions), self.dims.n_vocab), dtype=np.float32)
-            logits[0, -1, written[self.n_fed]] = 30
-            self.n_fed += 1
+    class Stuck(Script):
+        def logits(self, window: int, tokens: Sequence[int]) -> np.ndarray:
+            begin = self.tokenizer.timestamp_begin
+            written = [begin, 1000, begin, begin, 2000, self.tokenizer.eot]
+            logits = np.zeros(self.dims.n_vocab, dtype=np.float32)
+            logits[written[max(0, len(tokens) - len(self.tokenizer.sot_sequence) - 1)]] = 30
             return logits
 
-    model = Stuck(Script(dimensions("multilingual"), seed=0))
+    model = ScriptedModel(Stuck(dimensions("multilingual"), seed=0))
     options = TranscribeOptions(language="en", without_timestamps=True)
     result = transcribe(model, recording(65 * 16000), options)
     assert [segment.seek for segment in result.segments] == [0, 3000, 6000]
