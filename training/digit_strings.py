@@ -1,7 +1,7 @@
 """Strings of human digits, built from the Free Spoken Digit Dataset (CC BY-SA 4.0).
 
-The dataset has 50 recordings of each digit by each of six people, named `<digit>_<speaker>_<index>.wav`, 8 kHz. Indices 0
-to 4 are its test set. One speaker is kept out of training altogether.
+The dataset has 50 recordings of each digit by each of six people, named `<digit>_<speaker>_<index>.wav`, 8 kHz. Indices
+0 to 4 are its test set. One speaker is kept out of training altogether.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-DIGITS = "zero one two three four five six seven eight nine".split()
+DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 UNSEEN_SPEAKER = "theo"
 TEST_INDICES = range(5)
 SAMPLE_RATE = 16_000
@@ -66,9 +66,7 @@ def join_digits(recordings: Sequence[np.ndarray], rng: random.Random) -> np.ndar
     return np.concatenate(pieces).astype(np.float32)
 
 
-def digit_strings(
-    archive: Path, split: str, count: int, seed: int
-) -> list[tuple[np.ndarray, str]]:
+def digit_strings(archive: Path, split: str, count: int, seed: int) -> list[tuple[np.ndarray, str]]:
     """Strings of 2 to 7 digits from test recordings only, each said by one person.
 
     Args:

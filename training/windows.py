@@ -1,0 +1,303 @@
+"""Training windows, put together the way openai-whisper's `transcribe` cuts them out of a recording.
+
+- The log-mel is clamped below the maximum of the whole recording, and what follows the recording's end is 0.0 after
+  scaling (`transcribe` pads features), or the clamp's floor (`detect_language` pads samples).
+- A window begins where the last finished segment of the one before ended, so it may begin with a pause or with the last
+  moment of a word; the segments before are its prompt, with their timestamps, cut to 223 tokens.
+- An utterance that does not end inside the window is a lone start timestamp, so that `transcribe` seeks to it.
+- Where nobody speaks the target after `<|startoftranscript|>` is `<|nospeech|>`. Nothing starts anywhere, so the first
+  timestamp is drawn evenly from those allowed: its low probability takes the average below `logprob_threshold`, and
+  `transcribe` skips the window.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.augment import Condition, add_power, draw_noise, mask_randomly
+from training.features import FLOOR, N_MELS, normalize
+from training.model import CHARACTERS
+from training.shards import Utterance, read_shard
+from training.vocabulary import FIRST_TIMESTAMPS, encode, language_token, timestamp, tokenizer
+
+PROMPT_LENGTH = 223
+FULL_WINDOW = 3000
+SOURCE_WEIGHTS = {"digits": 0.18, "prompts": 0.05, "espeak": 0.20, "voices": 0.57}
+CHARACTER_CODES = {character: code for code, character in enumerate(CHARACTERS, 1)}
+
+
+class Corpus:
+    """Utterances by source, read from shards as they appear in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.by_source: dict[str, list[Utterance]] = defaultdict(list)
+        self._read: set[Path] = set()
+
+    def load_new(self, limit: int | None = None) -> None:
+        """Read the shards (at most `limit`) that were finished since the last call."""
+        new = sorted(path for path in self.folder.glob("*.npz") if path not in self._read)
+        for path in new[:limit]:
+            self._read.add(path)
+            for utterance in read_shard(path):
+                self.by_source[_source(utterance)].append(utterance)
+
+    @property
+    def hours(self) -> float:
+        return sum(u.frames for pool in self.by_source.values() for u in pool) / 360_000
+
+    def draw(self, rng: random.Random) -> Utterance:
+        """An utterance, its source drawn by `SOURCE_WEIGHTS`."""
+        sources = [source for source in SOURCE_WEIGHTS if self.by_source[source]]
+        weights = [SOURCE_WEIGHTS[source] for source in sources]
+        return rng.choice(self.by_source[rng.choices(sources, weights)[0]])
+
+
+def _source(utterance: Utterance) -> str:
+    if utterance.voice.startswith("human"):
+        return utterance.voice.removeprefix("human ")
+    return "espeak" if utterance.voice.startswith("espeak") else "voices"
+
+
+@dataclass(frozen=True)
+class Window:
+    """One training example.
+
+    Attributes:
+        features: float32 [80, frames], as Whisper's encoder takes them.
+        tokens: what the decoder reads.
+        targets: for each of `tokens` the token that follows, or -1 where nothing is to be learnt.
+        characters: the spoken text as character codes, for CTC.
+        heard: frames up to which `characters` reach.
+    """
+
+    features: Tensor
+    tokens: list[int]
+    targets: list[int]
+    characters: list[int]
+    heard: int
+
+
+@dataclass
+class _Layout:
+    """Utterances placed in a window, before noise and scaling."""
+
+    log_power: Tensor
+    segments: list[tuple[str, int, int]] = field(default_factory=list)
+    end: int = 0
+    cut: int | None = None
+    """Where an utterance starts that the window's end cuts off."""
+
+
+@dataclass(frozen=True)
+class WindowKind:
+    """What a batch of windows looks like.
+
+    Attributes:
+        frames: frames of 10 ms; 3000 is Whisper's window.
+        full, short, empty: relative numbers of windows in the middle of a recording, at its end, and without speech.
+        prompted: chance of previous text.
+        shifted: chance that a window shorter than 30 s stands somewhere inside the 30 s.
+        strength: how much is augmented, 0 to 1.
+        timestamps: chance of timestamps.
+    """
+
+    frames: int
+    full: float = 0.8
+    short: float = 0.15
+    empty: float = 0.05
+    prompted: float = 0.0
+    shifted: float = 0.15
+    strength: float = 0.25
+    timestamps: float = 0.8
+
+
+class WindowSampler:
+    """Draws windows from a corpus."""
+
+    def __init__(self, corpus: Corpus, rng: random.Random) -> None:
+        self.corpus = corpus
+        self.rng = rng
+
+    def draw(self, kind: WindowKind) -> tuple[Window, int]:
+        """A window and the position (20 ms steps) at which it stands inside the 30 s."""
+        rng = self.rng
+        shift = 0
+        if kind.frames < FULL_WINDOW and rng.random() < kind.shifted:
+            shift = rng.randint(0, (FULL_WINDOW - kind.frames) // 2)
+        filling = rng.choices(["full", "short", "empty"], [kind.full, kind.short, kind.empty])[0]
+        prompted = rng.random() < kind.prompted
+        timestamps = rng.random() < kind.timestamps
+        if filling == "empty":
+            layout = self._silence(kind.frames)
+        else:
+            layout = self._place(kind, filling, prompted, may_cut=timestamps)
+        features = self._features(layout, kind)
+        prompt = self._prompt(timestamps) if prompted else []
+        tokens, targets = self._tokens(layout, timestamps, prompt, 2 * shift)
+        text = " ".join(segment[0] for segment in layout.segments)
+        characters = [CHARACTER_CODES[character] for character in text]
+        heard = kind.frames if layout.cut is None else layout.cut
+        return Window(features, tokens, targets, characters, heard), shift
+
+    def _silence(self, frames: int) -> _Layout:
+        end = frames if self.rng.random() < 0.5 else self.rng.randint(10, frames)
+        return _Layout(torch.full((N_MELS, frames), FLOOR), end=end)
+
+    def _pause(self, frames: int) -> int:
+        """Frames between utterances: mostly under 2 s, in long windows now and then up to 10 s."""
+        rng = self.rng
+        if frames >= 1500 and rng.random() < 0.08:
+            return rng.randint(200, 1000)
+        return int(rng.choice([rng.uniform(0, 15), rng.uniform(5, 60), rng.uniform(30, 90), rng.uniform(50, 200)]))
+
+    def _lead(self, frames: int, prompted: bool) -> int:
+        """Frames before the first utterance; a window with previous text begins with a pause."""
+        rng = self.rng
+        if prompted or (frames >= 1500 and rng.random() < 0.15):
+            return self._pause(frames)
+        return int(rng.choice([0, rng.uniform(0, 10), rng.uniform(0, 40), rng.uniform(0, 100)]))
+
+    def _place(self, kind: WindowKind, filling: str, prompted: bool, may_cut: bool) -> _Layout:
+        rng, frames = self.rng, kind.frames
+        layout = _Layout(torch.full((N_MELS, frames), FLOOR))
+        most = 99 if filling == "full" else rng.choice([1, 1, 1, 2, 3, 4])
+        position = min(self._lead(frames, prompted), frames // 2)
+        condition = Condition.draw(rng, kind.strength)
+        if prompted and rng.random() < 0.3:
+            tail = torch.from_numpy(self.corpus.draw(rng).log_power[:, -rng.randint(3, 14) :]).float()
+            tail = tail[:, :frames]
+            layout.log_power[:, : tail.shape[1]] = tail + condition.gain
+            position = max(position, tail.shape[1] + 5)
+        while len(layout.segments) < most and position < frames - 5:
+            if layout.segments and rng.random() < 0.35:
+                condition = Condition.draw(rng, kind.strength)
+            utterance = self.corpus.draw(rng)
+            for _ in range(6):
+                if position + condition.length(utterance.frames) <= frames:
+                    break
+                utterance = self.corpus.draw(rng)
+            sound = condition.apply(torch.from_numpy(utterance.log_power).float())
+            end = position + sound.shape[1]
+            if end > frames:
+                if layout.segments and may_cut and filling == "full":
+                    layout.log_power[:, position:] = sound[:, : frames - position]
+                    layout.cut = position
+                break
+            layout.log_power[:, position:end] = sound
+            layout.segments.append((utterance.text, position, end))
+            position = end + self._pause(frames)
+        if not layout.segments:
+            return self._silence(frames) if prompted else self._place(kind, filling, False, may_cut)
+        spoken = layout.segments[-1][2]
+        in_the_middle = layout.cut is not None or (filling == "full" and rng.random() < 0.6)
+        layout.end = frames if in_the_middle else min(frames, spoken + rng.choice([0, 5, 20, 40, 100]))
+        return layout
+
+    def _features(self, layout: _Layout, kind: WindowKind) -> Tensor:
+        rng, end = self.rng, layout.end
+        heard = layout.log_power[:, :end]
+        silent = not layout.segments
+        if silent or rng.random() < 0.6:
+            loudest = rng.uniform(-3.0, 1.0) if silent else float(heard.max())
+            below = rng.uniform(2.3, 6.5) if rng.random() < 0.75 else rng.uniform(1.4, 3.2)
+            if not silent or rng.random() < 0.8:
+                heard = add_power(heard, draw_noise(rng, end, loudest - below))
+        elsewhere = float(heard.max()) + (rng.uniform(0, 1.0) if rng.random() < 0.35 else 0.0)
+        if silent and rng.random() < 0.6:
+            elsewhere = float(heard.max()) + rng.uniform(1.0, 7.0)
+        features = normalize(heard, elsewhere)
+        if rng.random() < 0.3 * kind.strength and not silent:
+            mask_randomly(features, rng)
+        if end == kind.frames:
+            return features
+        after = 0.0 if rng.random() < 0.7 else (max(FLOOR, elsewhere - 8.0) + 4.0) / 4.0
+        return torch.cat([features, torch.full((N_MELS, kind.frames - end), after)], dim=1)
+
+    def _prompt(self, timestamps: bool) -> list[int]:
+        """Previous segments as `transcribe` passes them: whole windows of segments, the last 223 tokens."""
+        rng = self.rng
+        length = PROMPT_LENGTH if rng.random() < 0.35 else rng.randint(4, PROMPT_LENGTH)
+        prompt: list[int] = []
+        frame = rng.randint(0, 100)
+        while len(prompt) < length:
+            utterance = self.corpus.draw(rng)
+            text = list(encode(utterance.text))
+            if frame + utterance.frames > FULL_WINDOW:
+                frame = rng.randint(0, 100)
+            end = frame + utterance.frames
+            repeats = rng.randint(3, 8) if rng.random() < 0.01 else 1
+            segment = [timestamp(frame), *text, timestamp(end)] if timestamps else text
+            prompt += segment * repeats
+            frame = end + self._pause(0)
+        if rng.random() < 0.15:
+            wrong = rng.uniform(0.02, 0.3)
+            pool = encode(self.corpus.draw(rng).text)
+            begin = tokenizer().timestamp_begin
+            prompt = [rng.choice(pool) if t < begin and rng.random() < wrong else t for t in prompt]
+        whole = rng.random() < 0.5 and length < PROMPT_LENGTH
+        return prompt[-PROMPT_LENGTH:] if whole else prompt[-length:]
+
+    def _tokens(self, layout: _Layout, timestamps: bool, prompt: list[int], shift: int) -> tuple[list[int], list[int]]:
+        tok, rng = tokenizer(), self.rng
+        body: list[int] = []
+        if timestamps and not layout.segments:
+            body = [tok.timestamp_begin + rng.randrange(FIRST_TIMESTAMPS)]
+        last = tok.timestamp_begin
+        for text, start, end in layout.segments:
+            if not timestamps:
+                body += encode(text)
+                continue
+            begin = timestamp(start + shift) if body or shift else timestamp(min(start, 100))
+            begin = max(begin, last)
+            last = max(timestamp(end + shift), begin + 5)
+            body += [begin, *encode(text), last]
+        if timestamps and layout.cut is not None:
+            body.append(max(timestamp(layout.cut + shift), last))
+        head = [*tok.sot_sequence] + ([] if timestamps else [tok.no_timestamps])
+        sequence = [*head, *body, tok.eot]
+        targets = [*sequence[1:], -1]
+        targets[0] = language_token() if layout.segments else tok.no_speech
+        if prompt:
+            sequence = [tok.sot_prev, *prompt, *sequence]
+            targets = [-1] * (len(prompt) + 1) + targets
+        return sequence, targets
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of one length, with compact tokens; unused places of `targets` are -1."""
+
+    features: Tensor
+    offsets: Tensor
+    tokens: Tensor
+    targets: Tensor
+    characters: Tensor
+    character_counts: Tensor
+    heard: Tensor
+
+
+def collate(windows: list[tuple[Window, int]], compact: dict[int, int]) -> Batch:
+    """Stack windows of equal length."""
+    length = max(len(window.tokens) for window, _ in windows)
+    tokens = np.zeros((len(windows), length), np.int64)
+    targets = np.full((len(windows), length), -1, np.int64)
+    for row, (window, _) in enumerate(windows):
+        tokens[row, : len(window.tokens)] = [compact[token] for token in window.tokens]
+        targets[row, : len(window.targets)] = [compact.get(token, -1) for token in window.targets]
+    return Batch(
+        features=torch.stack([window.features for window, _ in windows]),
+        offsets=torch.tensor([offset for _, offset in windows]),
+        tokens=torch.from_numpy(tokens),
+        targets=torch.from_numpy(targets),
+        characters=torch.tensor([code for window, _ in windows for code in window.characters]),
+        character_counts=torch.tensor([len(window.characters) for window, _ in windows]),
+        heard=torch.tensor([window.heard for window, _ in windows]),
+    )
