@@ -1,0 +1,42 @@
+"""What is installed is what stands in the repository."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = pytest.importorskip("tomli")
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def packages_in(folder: Path, name: str) -> set[str]:
+    found = {name}
+    for path in folder.rglob("*.py"):
+        parts = path.relative_to(folder).parts[:-1]
+        if "__pycache__" not in parts:
+            found.add(".".join((name, *parts)))
+    return found
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    listed = set(PROJECT["tool"]["setuptools"]["packages"])
+    source = packages_in(ROOT / "max-whisper" / "max_whisper", "max_whisper")
+    assert source | packages_in(ROOT / "benchmarks", "max_whisper_benchmarks") <= listed
+    for name in listed - {"max_whisper_benchmarks"}:
+        assert (ROOT / "max-whisper" / name.replace(".", "/")).is_dir()
+
+
+def test_constraints_lock_every_direct_dependency() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    locked = {re.split(r"==", line)[0] for line in lines if line and not line.startswith("#")}
+    project = PROJECT["project"]
+    direct = {re.split(r"[>=<\[; ]", requirement)[0] for requirement in project["dependencies"]}
+    direct |= {re.split(r"[>=<\[; ]", requirement)[0] for requirement in project["optional-dependencies"]["dev"]}
+    assert direct <= locked
+    assert "torch==2.13.0" in lines
