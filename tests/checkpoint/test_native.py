@@ -44,8 +44,12 @@ def test_float32_weights_are_views_that_do_not_reach_the_file(
     assert path.read_bytes() == before
 
 
-def test_a_name_that_is_not_there(native_file: Path) -> None:
-    assert "decoder.mask" not in load_checkpoint(native_file).weights
+def test_names_that_are_there_and_not(native_file: Path) -> None:
+    weights = load_checkpoint(native_file).weights
+    assert "decoder.ln.bias" in weights
+    assert "decoder.mask" not in weights
+    with pytest.raises(KeyError):
+        weights["decoder.mask"]
 
 
 def no_format(arrays: Arrays, metadata: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 import os
 import pickle
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -87,16 +88,20 @@ def test_a_file_is_converted_once(
     assert second.weights["decoder.ln.bias"].tolist() == first.weights["decoder.ln.bias"].tolist()
 
 
+@pytest.mark.parametrize(("dtype", "later"), [(torch.float32, 1), (torch.float16, 0)], ids=["time", "size"])
 def test_a_file_that_has_changed_replaces_its_conversion(
-    dims: ModelDimensions, build_reference: Build, save_pt: Save, cache: Path
+    dims: ModelDimensions, build_reference: Build, save_pt: Save, cache: Path, dtype: torch.dtype, later: int
 ) -> None:
+    """Its time of last change tells, or its size at the same time."""
     saved = content(build_reference(dims))
-    before = load_checkpoint(save_pt(saved)).weights["decoder.ln.bias"]
-    saved["model_state_dict"]["decoder.ln.bias"] += 1
     path = save_pt(saved)
-    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    changed = path.stat().st_mtime_ns
+    load_checkpoint(path)
+    saved["model_state_dict"]["decoder.ln.bias"] += 1
+    save_pt({**saved, "model_state_dict": {k: v.to(dtype) for k, v in saved["model_state_dict"].items()}})
+    os.utime(path, ns=(changed, changed + later))
     after = load_checkpoint(path).weights["decoder.ln.bias"]
-    assert np.array_equal(after, before + 1)
+    assert np.array_equal(after, saved["model_state_dict"]["decoder.ln.bias"].to(dtype).float().numpy())
     assert len(list((cache / "checkpoints" / "converted").iterdir())) == 1
 
 
@@ -208,6 +213,10 @@ def test_a_pickle_that_would_run_code(
     plain = tmp_path / "plain.pt"
     plain.write_bytes(pickle.dumps(Payload(), protocol=2))
     assert_one_line(plain, fault, cache)
+    plain.write_bytes(pickle.dumps(Payload(), protocol=4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_one_line(plain, "truncated, or not a PyTorch checkpoint; ", cache)
     assert not (tmp_path / "ran").exists()
 
 

@@ -113,4 +113,4 @@ def _to_numpy(path: Path, name: str, tensor: Any) -> np.ndarray:
         )
     if tensor.dtype not in (torch.float16, torch.float32):
         tensor = tensor.float()
-    return tensor.detach().contiguous().numpy()
+    return tensor.detach().numpy()
