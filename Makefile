@@ -20,22 +20,22 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
 demo: $(READY)
-	$(RUN) -m benchmarks.demo $(ARGS)
+	$(RUN) -m max_whisper demo $(ARGS)
 
 test: lint
 	$(RUN) -m pytest $(ARGS)
 
 benchmark: $(READY)
-	$(RUN) -m benchmarks.run $(ARGS)
+	$(RUN) -m max_whisper benchmark $(ARGS)
 
 benchmark-json: $(READY)
-	$(RUN) -m benchmarks.run --json benchmark.json $(ARGS)
+	$(RUN) -m max_whisper benchmark --json benchmark.json $(ARGS)
 
 parity: $(READY)
-	$(RUN) -m benchmarks.parity $(ARGS)
+	$(RUN) -m max_whisper parity $(ARGS)
 
 parity-all: $(READY)
-	$(RUN) -m benchmarks.parity --all $(ARGS)
+	$(RUN) -m max_whisper parity --all $(ARGS)
 
 lint: $(READY)
 	$(RUN) -m ruff check

@@ -11,39 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from max_whisper.cache import cache_dir
+from max_whisper.checkpoint.official import OFFICIAL_MODELS
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.errors import OptionError
 
 if TYPE_CHECKING:
     import torch
-
-# Width, heads, encoder layers and decoder layers of the published checkpoints.
-_SIZES = {
-    "tiny": (384, 6, 4, 4),
-    "base": (512, 8, 6, 6),
-    "small": (768, 12, 12, 12),
-    "medium": (1024, 16, 24, 24),
-    "large": (1280, 20, 32, 32),
-    "turbo": (1280, 20, 32, 4),
-}
-
-
-def _official(size: str, n_mels: int, n_vocab: int) -> ModelDimensions:
-    width, heads, audio_layers, text_layers = _SIZES[size]
-    return ModelDimensions(n_mels, 1500, width, heads, audio_layers, n_vocab, 448, width, heads, text_layers)
-
-
-OFFICIAL_DIMENSIONS: dict[str, ModelDimensions] = {
-    **{f"{size}.en": _official(size, 80, 51864) for size in ("tiny", "base", "small", "medium")},
-    **{size: _official(size, 80, 51865) for size in ("tiny", "base", "small", "medium")},
-    "large-v1": _official("large", 80, 51865),
-    "large-v2": _official("large", 80, 51865),
-    "large-v3": _official("large", 128, 51866),
-    "large": _official("large", 128, 51866),
-    "large-v3-turbo": _official("turbo", 128, 51866),
-    "turbo": _official("turbo", 128, 51866),
-}
-"""The dimensions of every official name, as in the checkpoints that OpenAI publishes."""
 
 
 def random_dimensions(name: str, layers: int | None = None) -> ModelDimensions:
@@ -51,9 +24,9 @@ def random_dimensions(name: str, layers: int | None = None) -> ModelDimensions:
 
     Raises OptionError for a name that is not official and for fewer than one layer.
     """
-    if name not in OFFICIAL_DIMENSIONS:
-        raise OptionError(f"no official model is named {name!r}: choose one of {', '.join(OFFICIAL_DIMENSIONS)}")
-    dims = OFFICIAL_DIMENSIONS[name]
+    if name not in OFFICIAL_MODELS:
+        raise OptionError(f"no official model is named {name!r}: choose one of {', '.join(OFFICIAL_MODELS)}")
+    dims = OFFICIAL_MODELS[name].dims
     if layers is None:
         return dims
     if layers < 1:

@@ -22,8 +22,9 @@ from max_whisper.errors import MaxWhisperError
 from max_whisper.version import __version__
 
 if TYPE_CHECKING:
-    from max_whisper.results import Transcription
     from max_whisper.transcriber import Transcriber
+
+    from max_whisper.results import Transcription
 
 INTERRUPTED = 130  # as shells report a program that SIGINT ended
 BROKEN_PIPE = 141  # the same for SIGPIPE: whoever read the output has gone
@@ -51,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit status."""
     arguments = [_with_hyphens(argument) for argument in arguments]
     debug = "--debug" in arguments
-    warnings.showwarning = _print_warning
+    warnings.showwarning = _print_warning  # type: ignore[assignment]
     try:
         status = _run_command(arguments)
         sys.stdout.flush()
@@ -262,7 +263,7 @@ _number_or_none.__name__ = "number"  # argparse's message: invalid number value:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="max-whisper", description="OpenAI Whisper speech recognition on MAX Graph.")
     parser.add_argument("--version", action="version", version=f"max-whisper {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands: Any = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     general = argparse.ArgumentParser(add_help=False)
     general.add_argument("--debug", action="store_true", help="show the traceback of an error")
 

@@ -1,0 +1,202 @@
+"""One backend in a process of its own: requests on standard input, events on standard output, a JSON object a line.
+
+A process of its own makes the peak of its memory the backend's alone, and lets backends be measured in turn without
+sharing a thread pool. Requests are `{"do": NAME, ...}` with the names of `_REQUESTS`; each ends in one event `done`,
+with the results, or `failed`, with a message; before it come `step` events (progress) and `segment` events (text).
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from max_whisper.errors import MaxWhisperError
+from max_whisper.progress import Step
+
+if TYPE_CHECKING:
+    from max_whisper.transcriber import Transcriber
+
+WARM_UP_TOKENS = 4
+
+
+class Worker:
+    """The backend and what can be asked of it."""
+
+    def __init__(self, events: TextIO) -> None:
+        self._events = events
+        self._transcriber: Transcriber | None = None
+
+    def answer(self, request: dict[str, Any]) -> None:
+        """Do what one request asks and say how it went."""
+        try:
+            results = _REQUESTS[request.pop("do")](self, **request)
+            self._say("done", **results)
+        except MaxWhisperError as error:
+            self._say("failed", message=str(error))
+        except Exception as error:
+            traceback.print_exc()
+            self._say("failed", message=f"{type(error).__name__}: {error}")
+
+    def load(self, model: str, backend: str, device: str) -> dict[str, Any]:
+        """Load a model. Seconds of all of it, importing the libraries too, and of the part that compiles."""
+        compiling = _Stopwatch()
+
+        def progress(step: Step, /) -> None:
+            compiling.run(step.message.startswith("compiling"))
+            self._say("step", message=step.message, done=step.done, total=step.total, unit=step.unit)
+
+        began = time.perf_counter()
+        from max_whisper.transcriber import load_model
+
+        transcriber = load_model(model, backend=backend, device=device, progress=progress)  # type: ignore[arg-type]
+        seconds = time.perf_counter() - began
+        compiling.run(False)
+        self._transcriber = transcriber
+        return {
+            "load_seconds": seconds,
+            "compile_seconds": compiling.seconds,
+            "compiled": _compiled(backend, compiling.seconds),
+            "device": transcriber.device,
+            "dims": transcriber.dims.to_dict(),
+        }
+
+    def warm_up(self) -> dict[str, Any]:
+        """Run everything once, on a second of silence, so that no later time has the cost of a first call in it."""
+        import numpy as np
+
+        silence = np.zeros(16_000, dtype=np.float32)
+        for _ in self._loaded.stream(silence, sample_len=WARM_UP_TOKENS, no_speech_threshold=None):
+            pass
+        return {}
+
+    def transcribe(self, path: str, options: dict[str, Any]) -> dict[str, Any]:
+        """Transcribe a file: seconds from the decoded samples to the last word, and to the first."""
+        from max_whisper.audio import SAMPLE_RATE, load_audio
+
+        audio = load_audio(path)
+        first_text_seconds = None
+        began = time.perf_counter()
+        stream = self._loaded.stream(audio, **options)
+        for segment in stream:
+            if first_text_seconds is None:
+                first_text_seconds = time.perf_counter() - began
+            self._say("segment", start=segment.start, end=segment.end, text=segment.text)
+        seconds = time.perf_counter() - began
+        return {
+            "seconds": seconds,
+            "first_text_seconds": first_text_seconds,
+            "audio_seconds": len(audio) / SAMPLE_RATE,
+            "transcription": stream.transcription().to_dict(),
+        }
+
+    def steps(self, path: str, tokens: int) -> dict[str, Any]:
+        """Milliseconds for the features of one window of 30 s, and for each of `tokens` greedy steps after them."""
+        import numpy as np
+
+        from max_whisper.audio import N_SAMPLES, load_audio, log_mel_spectrogram, pad_or_trim
+        from max_whisper.tokenizer import get_tokenizer
+
+        model = self._loaded.model
+        dims = model.dims
+        tokenizer = get_tokenizer(
+            dims.is_multilingual, num_languages=dims.num_languages, language="en", task="transcribe"
+        )
+        log_mel = log_mel_spectrogram(pad_or_trim(load_audio(path), N_SAMPLES), dims.n_mels)[None]
+        synchronize = getattr(model, "synchronize", lambda features: None)
+
+        began = time.perf_counter()
+        features = model.encode(log_mel)
+        synchronize(features)
+        encoded = time.perf_counter()
+
+        state = model.start(features)
+        prompt = np.array([tokenizer.sot_sequence], dtype=np.int64)
+        logits = state.advance(prompt, [prompt.shape[1] - 1])
+        prompted = time.perf_counter()
+        for _ in range(tokens):
+            logits = state.advance(logits[:, -1].argmax(axis=-1, keepdims=True).astype(np.int64), [0])
+        finished = time.perf_counter()
+        return {
+            "encoder_ms": 1000 * (encoded - began),
+            "prompt_ms": 1000 * (prompted - encoded),
+            "token_ms": 1000 * (finished - prompted) / tokens,
+        }
+
+    def memory(self) -> dict[str, Any]:
+        """The peak of this process's resident memory so far, in MB (10^6 bytes)."""
+        return {"peak_memory_mb": _peak_memory() / 1e6}
+
+    @property
+    def _loaded(self) -> "Transcriber":
+        if self._transcriber is None:
+            raise RuntimeError("no model has been loaded")
+        return self._transcriber
+
+    def _say(self, event: str, **content: Any) -> None:
+        print(json.dumps({"event": event, **content}), file=self._events, flush=True)
+
+
+_REQUESTS = {
+    "load": Worker.load,
+    "warm_up": Worker.warm_up,
+    "transcribe": Worker.transcribe,
+    "steps": Worker.steps,
+    "memory": Worker.memory,
+}
+
+
+def _compiled(backend: str, seconds: float) -> str:
+    """Where the compiled graphs came from."""
+    if backend == "torch":
+        return "nothing"
+    return "now" if seconds else "cached"
+
+
+class _Stopwatch:
+    """Adds up the seconds during which it runs."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._began: float | None = None
+
+    def run(self, running: bool) -> None:
+        now = time.perf_counter()
+        if self._began is not None:
+            self.seconds += now - self._began
+        self._began = now if running else None
+
+
+def _peak_memory() -> int:
+    """Bytes. Linux's VmHWM, because ru_maxrss there can be what the process had before it became this program."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _requests() -> Iterator[dict[str, Any]]:
+    for line in sys.stdin:
+        yield json.loads(line)
+
+
+def main() -> None:
+    """Answer requests until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and ends its workers
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a library prints is not an event
+    worker = Worker(events)
+    for request in _requests():
+        worker.answer(request)
+
+
+if __name__ == "__main__":
+    main()
