@@ -1,12 +1,15 @@
 """The demo: recordings become text with every backend, side by side on one screen; then a table compares them."""
 
-import argparse
 import io
+import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+
+from max_whisper.cli import CommandParser
 
 from .backends import BACKENDS, DEVICES, BackendFailedError, BackendProcess, choose_backends, resolve_model
 from .comparison import Outcome
@@ -18,7 +21,7 @@ PICTURE_WIDTH, PICTURE_HEIGHT = 118, 40  # characters
 
 def run(arguments: Sequence[str], program: str = "max-whisper demo") -> int:
     """Run the demo; returns 0, or 1 where a backend failed."""
-    parser = argparse.ArgumentParser(prog=program, description=__doc__)
+    parser = CommandParser(prog=program, description=__doc__)
     add = parser.add_argument
     add("files", nargs="*", metavar="FILE", help="recordings; FILE's name with .txt is its transcript, if it is there")
     add("--model", default="nano", help="name, file or folder of a model, or random:NAME (default: %(default)s)")
@@ -79,4 +82,6 @@ def _save_svg(path: str, content: RenderableType) -> None:
         record=True, width=PICTURE_WIDTH, height=PICTURE_HEIGHT, file=io.StringIO(), color_system="truecolor"
     )
     console.print(content)
-    console.save_svg(path, title="make demo")
+    # Rich has the picture fetch its font from a server; one in a repository stands alone, in a font that is there.
+    svg = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="make demo"), flags=re.DOTALL)
+    Path(path).write_text(svg, encoding="utf-8")

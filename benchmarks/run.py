@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from max_whisper.cli import CommandParser
 from max_whisper.errors import MaxWhisperError, OptionError
 
 from .backends import (
@@ -194,7 +195,7 @@ class ModelBenchmark:
 
 
 def _parse(arguments: Sequence[str], program: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program, description=__doc__)
+    parser = CommandParser(prog=program, description=__doc__)
     add = parser.add_argument
     add("files", nargs="*", metavar="FILE", help="recordings (default: those of audio_samples)")
     add("--model", default=DEFAULT_MODELS, metavar="LIST", help="names, files, random:NAME or random:NAME:LAYERS, with "

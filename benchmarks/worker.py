@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -142,7 +142,7 @@ class Worker:
         print(json.dumps({"event": event, **content}), file=self._events, flush=True)
 
 
-_REQUESTS = {
+_REQUESTS: dict[str, Callable[..., dict[str, Any]]] = {
     "load": Worker.load,
     "warm_up": Worker.warm_up,
     "transcribe": Worker.transcribe,

@@ -10,7 +10,10 @@ import argparse
 import importlib
 import os
 import re
+import signal
 import sys
+import threading
+import time
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from max_whisper.results import Transcription
 
 INTERRUPTED = 130  # as shells report a program that SIGINT ended
+INTERRUPT_GRACE = 1.0  # seconds
 BROKEN_PIPE = 141  # the same for SIGPIPE: whoever read the output has gone
 
 # Commands of the benchmarks package: its module and what it does.
@@ -39,12 +43,10 @@ MEASUREMENTS = {
 
 def main() -> NoReturn:
     """Run the command line of this process and end it."""
+    _watch_for_interrupt()
     status = run(sys.argv[1:])
     if status == INTERRUPTED:
-        # A compile in another thread cannot be interrupted, and an ordinary exit would wait for it.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        _end_now(status)  # an ordinary exit would wait for other threads
     sys.exit(status)
 
 
@@ -225,6 +227,34 @@ def _with_hyphens(argument: str) -> str:
     return re.sub(r"^--\w[\w-]*", lambda option: option[0].replace("_", "-"), argument)
 
 
+def _watch_for_interrupt() -> None:
+    """End the process soon after Ctrl-C even where Python does not come to hear of it.
+
+    While the main thread is in a compile, a minute of native code, KeyboardInterrupt has to wait. The system's handler
+    tells this thread at once; what has not come to its end after the grace is ended.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while os.read(reading, 1) != bytes([signal.SIGINT]):
+            pass
+        time.sleep(INTERRUPT_GRACE)
+        if sys.stderr.isatty():
+            sys.stderr.write("\x1b[?25h\n")  # the cursor, which the bar hides
+        _complain("interrupted")
+        _end_now(INTERRUPTED)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _end_now(status: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 def _complain(message: str) -> None:
     print(f"max-whisper: {message}", file=sys.stderr, flush=True)
 
@@ -240,7 +270,7 @@ def _print_warning(message: Warning | str, *_: object) -> None:
     _complain(f"warning: {' '.join(str(message).split())}")
 
 
-class _Parser(argparse.ArgumentParser):
+class CommandParser(argparse.ArgumentParser):
     """argparse with its error on one line."""
 
     def error(self, message: str) -> NoReturn:
@@ -261,7 +291,7 @@ _number_or_none.__name__ = "number"  # argparse's message: invalid number value:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="max-whisper", description="OpenAI Whisper speech recognition on MAX Graph.")
+    parser = CommandParser(prog="max-whisper", description="OpenAI Whisper speech recognition on MAX Graph.")
     parser.add_argument("--version", action="version", version=f"max-whisper {__version__}")
     commands: Any = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     general = argparse.ArgumentParser(add_help=False)

@@ -1,0 +1,345 @@
+"""The command line: what it prints and writes, and how it ends when something is wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import max_whisper.transcriber
+import numpy as np
+import pytest
+
+from max_whisper import cli
+from max_whisper.audio import SAMPLE_RATE
+from max_whisper.errors import CheckpointError
+from max_whisper.results import Segment, Transcription
+from max_whisper.version import __version__
+
+ROOT = Path(__file__).resolve().parents[1]
+SEGMENTS = (
+    Segment(0, 0, 0.0, 1.5, " one two", (1, 2), 0.0, -0.1, 1.0, 0.01),
+    Segment(1, 0, 1.5, 61.25, " three [bold]four[/bold]", (3, 4), 0.0, -0.1, 1.0, 0.01),
+)
+TEXT = "[00:00.000 --> 00:01.500]  one two\n[00:01.500 --> 01:01.250]  three [bold]four[/bold]\n"
+
+
+class Stream:
+    """The segments of one recording, as a Transcriber yields them."""
+
+    def __iter__(self) -> Iterator[Segment]:
+        return iter(SEGMENTS)
+
+    def transcription(self) -> Transcription:
+        return Transcription("".join(segment.text for segment in SEGMENTS), SEGMENTS, "en")
+
+
+class FakeTranscriber:
+    """Hears the same words in everything, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.loaded: list[tuple[str, dict[str, Any]]] = []
+        self.heard: list[tuple[int, dict[str, Any]]] = []
+
+    def load(self, model: str, **options: Any) -> "FakeTranscriber":
+        self.loaded.append((model, {name: value for name, value in options.items() if name != "progress"}))
+        return self
+
+    def stream(self, audio: np.ndarray, **options: Any) -> Stream:
+        self.heard.append((len(audio), options))
+        return Stream()
+
+
+@pytest.fixture
+def transcriber(monkeypatch: pytest.MonkeyPatch) -> FakeTranscriber:
+    fake = FakeTranscriber()
+    monkeypatch.setattr(max_whisper.transcriber, "load_model", fake.load)
+    return fake
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "talk.v2.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes(np.zeros(2 * SAMPLE_RATE, dtype=np.int16).tobytes())
+    return path
+
+
+def error_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on standard error."""
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("max-whisper: error: ")
+    return line.removeprefix("max-whisper: error: ")
+
+
+def python(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, **options)
+
+
+def test_transcribe_prints_segments_and_writes_every_format(
+    transcriber: FakeTranscriber, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "new" / "results"
+    assert cli.run(["transcribe", str(recording), "--output-dir", str(folder)]) == 0
+    assert capsys.readouterr().out == TEXT
+    assert {path.name for path in folder.iterdir()} == {
+        f"talk.v2.{suffix}" for suffix in ("txt", "vtt", "srt", "tsv", "json")
+    }
+    assert (folder / "talk.v2.txt").read_text() == "one two\nthree [bold]four[/bold]\n"
+    assert transcriber.heard[0][0] == 2 * SAMPLE_RATE
+
+
+def test_defaults_are_those_of_openai_whisper(transcriber: FakeTranscriber, recording: Path, tmp_path: Path) -> None:
+    assert cli.run(["transcribe", str(recording), "-o", str(tmp_path)]) == 0
+    assert transcriber.loaded == [("nano", {"backend": "max", "device": "auto", "compute_type": "auto"})]
+    assert transcriber.heard[0][1] == {
+        "task": "transcribe",
+        "language": None,
+        "temperature": 0.0,
+        "without_timestamps": False,
+        "condition_on_previous_text": True,
+        "no_speech_threshold": 0.6,
+        "logprob_threshold": -1.0,
+        "compression_ratio_threshold": 2.4,
+        "suppress_tokens": "-1",
+    }
+
+
+def test_options_in_both_spellings(transcriber: FakeTranscriber, recording: Path, tmp_path: Path) -> None:
+    options = ["--output_dir", str(tmp_path / "a_b"), "--output_format=srt", "--no_speech_threshold", "None"]
+    options += ["--condition-on-previous-text", "False", "--language", "German", "--task", "translate"]
+    assert cli.run(["transcribe", *options, "--verbose", "False", str(recording)]) == 0
+    assert [path.name for path in (tmp_path / "a_b").iterdir()] == ["talk.v2.srt"]
+    heard = transcriber.heard[0][1]
+    assert heard["no_speech_threshold"] is None
+    assert heard["condition_on_previous_text"] is False
+    assert heard["task"] == "translate"
+
+
+def test_verbose_false_prints_no_segments(
+    transcriber: FakeTranscriber, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["transcribe", str(recording), "-o", str(tmp_path), "--verbose", "False"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_one_bad_file_does_not_stop_the_others(
+    transcriber: FakeTranscriber, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "missing.mp3"
+    files = [str(missing), str(recording), str(tmp_path)]
+    assert cli.run(["transcribe", *files, "-o", str(tmp_path / "results"), "-f", "txt"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == TEXT
+    first, second = captured.err.splitlines()
+    assert first.startswith("max-whisper: error: ")
+    assert str(missing) in first
+    assert str(tmp_path) in second
+    assert (tmp_path / "results" / "talk.v2.txt").is_file()
+    assert len(transcriber.loaded) == 1
+
+
+def test_no_model_is_loaded_where_no_file_can_be_read(transcriber: FakeTranscriber, tmp_path: Path) -> None:
+    assert cli.run(["transcribe", str(tmp_path / "missing.mp3"), "-o", str(tmp_path)]) == 1
+    assert transcriber.loaded == []
+
+
+def bad_files(folder: Path) -> dict[str, Path]:
+    import av
+
+    empty, text, video = folder / "empty.wav", folder / "text.wav", folder / "silent_film.mp4"
+    empty.touch()
+    text.write_text("these are words, not sounds\n" * 50)
+    with av.open(str(video), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        for _ in range(3):
+            frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), dtype=np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return {"missing": folder / "missing.wav", "folder": folder, "empty": empty, "text": text, "video": video}
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "empty", "text", "video"])
+def test_a_file_that_is_no_recording_is_one_line(
+    transcriber: FakeTranscriber, tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str
+) -> None:
+    path = bad_files(tmp_path)[kind]
+    assert cli.run(["transcribe", str(path), "-o", str(tmp_path)]) == 1
+    assert str(path) in error_line(capfd)
+
+
+def test_unknown_model(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["transcribe", str(recording), "--model", "tinny", "-o", str(tmp_path)]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("max-whisper: error: no model is called 'tinny'; did you mean tiny")
+
+
+def test_unknown_language_is_reported_before_anything_is_loaded(
+    transcriber: FakeTranscriber, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["transcribe", str(recording), "--language", "klingon", "-o", str(tmp_path)]) == 1
+    assert "'klingon'" in error_line(capsys)
+    assert transcriber.loaded == []
+
+
+def test_unwritable_output_folder_is_reported_before_anything_is_loaded(
+    transcriber: FakeTranscriber, recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = recording / "results"  # below a file there can be no folder, not even for root
+    assert cli.run(["transcribe", str(recording), "--output-dir", str(folder)]) == 1
+    line = error_line(capsys)
+    assert str(folder) in line
+    assert "--output-dir" in line
+    assert transcriber.loaded == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mistake"),
+    [
+        ([], "COMMAND"),
+        (["transcribe"], "FILE"),
+        (["transcribe", "a.wav", "--beams", "5"], "--beams"),
+        (["transcribe", "a.wav", "--backend", "jax"], "'jax'"),
+        (["transcribe", "a.wav", "--verbose", "yes"], "True or False"),
+        (["transcribe", "a.wav", "--no-speech-threshold", "high"], "invalid number value: 'high'"),
+        (["transcribe", "a.wav", "--output-format", "doc"], "'doc'"),
+        (["transcripe", "a.wav"], "transcripe"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_status_2(
+    arguments: list[str], mistake: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(arguments) == 2
+    line = error_line(capsys)
+    assert mistake in line
+    assert "--help" in line
+
+
+def test_an_option_with_a_value_that_is_not_available(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["transcribe", str(recording), "--temperature", "0.5"]) == 1
+    assert "temperature" in error_line(capsys)
+
+
+def test_tracebacks_only_with_debug(
+    monkeypatch: pytest.MonkeyPatch, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise CheckpointError("m.pt: is not\na Whisper checkpoint")
+
+    monkeypatch.setattr(max_whisper.transcriber, "load_model", fail)
+    arguments = ["transcribe", str(recording), "-o", str(tmp_path)]
+    assert cli.run(arguments) == 1
+    assert error_line(capsys) == "m.pt: is not a Whisper checkpoint"
+    assert cli.run([*arguments, "--debug"]) == 1
+    captured = capsys.readouterr().err
+    assert "Traceback" in captured
+    assert captured.splitlines()[-1] == "max-whisper: error: m.pt: is not a Whisper checkpoint"
+
+
+def test_an_unexpected_exception_is_named(
+    monkeypatch: pytest.MonkeyPatch, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(max_whisper.transcriber, "load_model", fail)
+    assert cli.run(["transcribe", str(recording), "-o", str(tmp_path)]) == 1
+    assert error_line(capsys) == "unexpected ZeroDivisionError: division by zero (--debug shows where)"
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "time.sleep(60)",
+        # A thread that goes on, as a compile may, and native code that does not heed the signal.
+        "threading.Thread(target=time.sleep, args=(60,)).start(); time.sleep(60)",
+        "hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)",
+    ],
+)
+def test_ctrl_c_is_130(recording: Path, tmp_path: Path, work: str) -> None:
+    program = (
+        "import hashlib, threading, time\n"
+        "import max_whisper.transcriber\n"
+        "def load(*_, **__):\n"
+        "    print('loading', flush=True)\n"
+        f"    {work}\n"
+        "max_whisper.transcriber.load_model = load\n"
+        "from max_whisper.cli import main; main()"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "transcribe", str(recording), "-o", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "loading\n"
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert error.splitlines() == ["max-whisper: interrupted"]
+
+
+def test_a_reader_that_has_gone_is_no_traceback(tmp_path: Path) -> None:
+    code = f"{sys.executable} -m max_whisper models | head -n 0; exit ${{PIPESTATUS[0]}}"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    result = subprocess.run(["bash", "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode in (0, 141)  # 0 where all was written before head ended
+    assert result.stderr == ""
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"max-whisper {__version__}\n"
+
+
+def test_help_imports_neither_torch_nor_max_nor_numpy() -> None:
+    result = python("-X", "importtime", "-m", "max_whisper", "transcribe", "--help")
+    assert result.returncode == 0
+    assert "--output-format" in result.stdout
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert "max_whisper.cli" in imported
+    assert imported.isdisjoint({"torch", "max", "numpy", "whisper", "rich"})
+
+
+@pytest.mark.parametrize("arguments", [["models"], ["models", "list"]])
+def test_models(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    monkeypatch.setenv("MAX_WHISPER_CACHE", str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "tiny.pt").write_bytes(bytes(3_000_000))
+    assert cli.run(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (nano,) = [line for line in lines if line.startswith("nano")]
+    (tiny,) = [line for line in lines if line.startswith("tiny ")]
+    (turbo,) = [line for line in lines if line.startswith("turbo ")]
+    assert "bundled" in nano
+    assert "yes, 3 MB" in tiny
+    assert "no" in turbo.split()[4]
+    assert any(str(tmp_path) in line for line in lines)
+    assert any(line.split() == ["checkpoints", "3", "MB", "in", "1", "file"] for line in lines)
+
+
+@pytest.mark.parametrize("command", ["demo", "benchmark"])
+def test_measurements_are_found_and_explain_themselves(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([command, "--help"]) == 0
+    assert f"usage: max-whisper {command}" in capsys.readouterr().out
+
+
+def test_an_error_in_a_measurement_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["demo", "--backends", "jax"]) == 1
+    assert "'jax'" in error_line(capsys)
+    assert cli.run(["demo", "--no-such-option"]) == 2
+    assert "--no-such-option" in error_line(capsys)
