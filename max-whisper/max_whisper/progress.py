@@ -8,10 +8,10 @@ from typing import Protocol
 class Step:
     """A piece of work under way.
 
-    `total` is None where the amount of work is not known ahead (a compile); otherwise `done` of `total` units are finished.
+    `total` is None where the amount of work is not known ahead (a compile); else `done` of `total` units are finished.
     """
 
-    message: str  # one line for a person: 'downloading tiny', 'compiling the encoder for this CPU, once, about a minute'
+    message: str  # one line for a person: 'downloading tiny', 'loading the model'
     done: int = 0
     total: int | None = None
     unit: str = ""  # 'B' for bytes, 's' for seconds of audio

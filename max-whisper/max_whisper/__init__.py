@@ -1,0 +1,29 @@
+"""OpenAI Whisper speech recognition on MAX Graph.
+
+import max_whisper
+
+model = max_whisper.load_model("nano")
+print(model.transcribe("talk.mp3").text)
+"""
+
+from max_whisper.audio import load_audio
+from max_whisper.checkpoint import available_models
+from max_whisper.errors import AudioError, CheckpointError, DeviceError, MaxWhisperError, OptionError
+from max_whisper.results import Segment, Transcription
+from max_whisper.transcriber import Transcriber, load_model
+from max_whisper.version import __version__
+
+__all__ = [
+    "AudioError",
+    "CheckpointError",
+    "DeviceError",
+    "MaxWhisperError",
+    "OptionError",
+    "Segment",
+    "Transcriber",
+    "Transcription",
+    "__version__",
+    "available_models",
+    "load_audio",
+    "load_model",
+]

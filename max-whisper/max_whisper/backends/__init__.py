@@ -1,0 +1,1 @@
+"""Who computes features and logits: PyTorch, MAX, or one each."""

@@ -1,0 +1,36 @@
+"""Half and half: the encoder on MAX Graph, the decoder on PyTorch. A fault shows on which side it is."""
+
+import numpy as np
+import torch
+from max import driver
+
+from max_whisper.backends.torch import TorchDecoderState, TorchModel, reference_model, select_torch_device
+from max_whisper.checkpoint import Checkpoint
+from max_whisper.progress import Progress, silent
+from max_whisper.runtime import Device, load_graphs
+
+
+class HybridModel:
+    """A SpeechModel with MAX's encoder and openai-whisper's decoder."""
+
+    def __init__(self, checkpoint: Checkpoint, device: Device, progress: Progress = silent) -> None:
+        """Compile the graphs, or read them from the cache. Raises DeviceError where PyTorch cannot use the device."""
+        self.dims = checkpoint.dims
+        self._device = device.driver
+        # The compiled graphs read the arrays where they lie.
+        self._weights = dict(checkpoint.weights.items())
+        self._decoder = TorchModel(reference_model(checkpoint, select_torch_device(device.name)))
+        self._encoder = load_graphs(self.dims, self._weights, device, progress)["encoder"]
+
+    def encode(self, log_mel: np.ndarray) -> torch.Tensor:
+        """Encode log-mel windows, float32 [batch, n_mels, 3000] -> float32 [batch, n_audio_ctx, n_audio_state]."""
+        (features,) = self._encoder.execute(driver.Buffer.from_numpy(log_mel).to(self._device))
+        return torch.from_dlpack(features)
+
+    def start(self, features: torch.Tensor) -> TorchDecoderState:
+        """A decoder over features with an empty KV cache; a state is valid until the next one is started."""
+        return self._decoder.start(features)
+
+    def synchronize(self, features: torch.Tensor) -> None:
+        """Wait until the features are there."""
+        self._device.synchronize()

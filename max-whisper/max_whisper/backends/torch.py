@@ -1,0 +1,95 @@
+"""The reference: openai-whisper itself, unmodified, on PyTorch."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+import whisper
+
+from max_whisper.checkpoint import Checkpoint
+from max_whisper.dimensions import ModelDimensions
+from max_whisper.errors import DeviceError
+from max_whisper.options import TranscribeOptions
+from max_whisper.results import Transcription
+
+
+def select_torch_device(name: str = "auto") -> torch.device:
+    """PyTorch's device for `auto`, `cpu` or `gpu`. Raises DeviceError for a GPU where PyTorch has none."""
+    if name not in ("auto", "cpu", "gpu"):
+        raise DeviceError(f"unknown device {name!r}: choose one of auto, cpu, gpu")
+    has_cuda, has_mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "gpu" and not (has_cuda or has_mps):
+        raise DeviceError("no GPU that PyTorch can use was found on this machine; it has: cpu")
+    if name == "cpu" or not (has_cuda or has_mps):
+        return torch.device("cpu")
+    return torch.device("cuda" if has_cuda else "mps")
+
+
+def reference_model(checkpoint: Checkpoint, device: torch.device) -> whisper.Whisper:
+    """openai-whisper's model with a checkpoint's weights, in float32."""
+    with torch.device("meta"):
+        model = whisper.model.Whisper(whisper.model.ModelDimensions(**checkpoint.dims.to_dict()))
+    # Tensors share the arrays' memory; only what the file does not hold is made anew.
+    weights = {name: torch.from_numpy(weight) for name, weight in checkpoint.weights.items()}
+    model.load_state_dict(weights, strict=True, assign=True)
+    width = checkpoint.dims.n_text_ctx
+    model.decoder.register_buffer("mask", torch.full((width, width), -np.inf).triu_(1), persistent=False)
+    heads = torch.zeros(checkpoint.dims.n_text_layer, checkpoint.dims.n_text_head, dtype=torch.bool)
+    if checkpoint.alignment_heads is None:
+        heads[checkpoint.dims.n_text_layer // 2 :] = True
+    else:
+        heads[tuple(checkpoint.alignment_heads.T)] = True
+    model.register_buffer("alignment_heads", heads.to_sparse(), persistent=False)
+    return model.eval().to(device)
+
+
+def reference_transcription(model: whisper.Whisper, audio: np.ndarray, options: TranscribeOptions) -> Transcription:
+    """What openai-whisper's own `transcribe` makes of a recording, float32 [n] at 16 kHz, in float32."""
+    keywords = {**asdict(options), "suppress_tokens": list(options.suppressed)}
+    return Transcription.from_dict(whisper.transcribe(model, audio, fp16=False, verbose=None, **keywords))
+
+
+class TorchModel:
+    """openai-whisper's encoder and decoder as a SpeechModel."""
+
+    def __init__(self, model: whisper.Whisper) -> None:
+        self.dims = ModelDimensions(**asdict(model.dims))
+        self._model = model
+        self._hooks: list[Any] = []
+
+    @torch.no_grad()
+    def encode(self, log_mel: np.ndarray) -> torch.Tensor:
+        """Encode log-mel windows, float32 [batch, n_mels, 3000] -> float32 [batch, n_audio_ctx, n_audio_state]."""
+        return self._model.encoder(torch.from_numpy(log_mel).to(self._model.device))
+
+    def start(self, features: torch.Tensor) -> "TorchDecoderState":
+        """A decoder over features with an empty KV cache; a state is valid until the next one is started."""
+        for hook in self._hooks:
+            hook.remove()
+        cache, self._hooks = self._model.install_kv_cache_hooks()
+        return TorchDecoderState(self._model, features, cache)
+
+    def synchronize(self, features: torch.Tensor) -> None:
+        """Wait until the features are there."""
+        if features.is_cuda:
+            torch.cuda.synchronize(features.device)
+
+
+class TorchDecoderState:
+    """openai-whisper's decoder with the cache that its hooks fill."""
+
+    def __init__(
+        self, model: whisper.Whisper, features: torch.Tensor, cache: dict[torch.nn.Module, torch.Tensor]
+    ) -> None:
+        self._model = model
+        self._features = features
+        self._cache = cache
+
+    @torch.no_grad()
+    def advance(self, tokens: np.ndarray, positions: Sequence[int]) -> np.ndarray:
+        """Append tokens, int64 [batch, n]; return float32 logits [batch, len(positions), n_vocab] after some of them."""
+        device = self._features.device
+        logits = self._model.decoder(torch.from_numpy(tokens).to(device), self._features, kv_cache=self._cache)
+        return logits[:, list(positions)].float().cpu().numpy()

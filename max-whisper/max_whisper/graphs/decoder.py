@@ -1,0 +1,93 @@
+"""The text decoder: tokens and a KV cache in, logits out (Radford et al. 2022, figure 1; whisper/model.py)."""
+
+from collections.abc import Sequence
+
+from max.dtype import DType
+from max.graph import BufferValue, DeviceRef, TensorValue, Weight, ops
+from max.nn import Embedding, LayerList, Module
+
+from max_whisper.dimensions import ModelDimensions
+from max_whisper.graphs.layers import MLP, Attention, layer_norm
+
+
+class ResidualAttentionBlock(Module):
+    """A pre-norm decoder block: causal self-attention over the cache, cross-attention to the audio, the MLP."""
+
+    def __init__(self, width: int, heads: int, dtype: DType, device: DeviceRef) -> None:
+        super().__init__()
+        self.attn = Attention(width, heads, dtype, device)
+        self.attn_ln = layer_norm(width, dtype, device)
+        self.cross_attn = Attention(width, heads, dtype, device)
+        self.cross_attn_ln = layer_norm(width, dtype, device)
+        self.mlp = MLP(width, dtype, device)
+        self.mlp_ln = layer_norm(width, dtype, device)
+
+    def __call__(
+        self,
+        x: TensorValue,
+        mask: TensorValue,
+        start: TensorValue,
+        stop: TensorValue,
+        key_cache: BufferValue,
+        value_cache: BufferValue,
+        cross_keys: TensorValue,
+        cross_values: TensorValue,
+    ) -> TensorValue:
+        """x [batch, length, width] -> the same; the caches hold `start` tokens before the call and `stop` after it.
+
+        mask: [length, stop]. start, stop: int64 scalars on the host. Caches: [batch, heads, n_text_ctx, head width].
+        cross_keys, cross_values: [batch, heads, n_audio_ctx, head width].
+        """
+        length, held = mask.shape
+        normalized = self.attn_ln(x)
+        for cache, new in zip((key_cache, value_cache), self.attn.keys_values(normalized), strict=True):
+            ops.buffer_store_slice(cache, new, [slice(None), slice(None), (slice(start, stop), length), slice(None)])
+        keys, values = (cache[:, :, (slice(0, stop), held), :] for cache in (key_cache, value_cache))
+        x = x + self.attn(normalized, keys, values, mask)
+        x = x + self.cross_attn(self.cross_attn_ln(x), cross_keys, cross_values)
+        return x + self.mlp(self.mlp_ln(x))
+
+
+class TextDecoder(Module):
+    """One graph for a prompt of any length and for a single token; the output projection is the token embedding."""
+
+    def __init__(self, dims: ModelDimensions, dtype: DType, device: DeviceRef) -> None:
+        super().__init__()
+        width = dims.n_text_state
+        self.token_embedding = Embedding(dims.n_vocab, width, dtype, device)
+        self.positional_embedding = Weight("positional_embedding", dtype, [dims.n_text_ctx, width], device)
+        self.blocks = LayerList(
+            [ResidualAttentionBlock(width, dims.n_text_head, dtype, device) for _ in range(dims.n_text_layer)]
+        )
+        self.ln = layer_norm(width, dtype, device)
+
+    def __call__(
+        self,
+        tokens: TensorValue,
+        start: TensorValue,
+        mask: TensorValue,
+        positions: TensorValue,
+        caches: Sequence[BufferValue],
+        cross: Sequence[TensorValue],
+    ) -> TensorValue:
+        """Append tokens to the caches and return the logits [batch, positions, n_vocab] after some of them.
+
+        tokens: int64 [batch, length]. start: int64 [1] on the host, the number of tokens that the caches hold already.
+        mask: [length, start + length], 0 where a token may look and minus infinity at the tokens after it. It is
+        an input because MAX 26.7 can lose a mask that the graph computes when it fuses it into the softmax.
+        positions: int64 [positions], indices into the tokens. caches, cross: key and value of layer 0, of layer 1, ...
+        """
+        length = tokens.shape[1]
+        begin = start[0]
+        end = begin + ops.shape_to_tensor([length])[0]
+        x = self.token_embedding(tokens) + self.positional_embedding[(slice(begin, end), length), :]
+        layers = [(*caches[i : i + 2], *cross[i : i + 2]) for i in range(0, len(caches), 2)]
+        block = self.blocks[0].build_subgraph("decoder_block", [x, mask, begin, end, *layers[0]], "decoder.blocks.0.")
+        for layer, tensors in enumerate(layers):
+            x = ops.call(block, x, mask, begin, end, *tensors, prefix=f"decoder.blocks.{layer}.")[0].tensor
+        x = self.ln(ops.gather(x, positions, axis=1))
+        return x @ ops.transpose(TensorValue(self.token_embedding.weight), 0, 1)
+
+    def cross_keys_values(self, features: TensorValue) -> list[TensorValue]:
+        """Features [batch, n_audio_ctx, width] -> cross-attention's key and value of layer 0, of layer 1, ..."""
+        return [tensor for block in self.blocks for tensor in block.cross_attn.keys_values(features)]

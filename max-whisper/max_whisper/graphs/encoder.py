@@ -1,0 +1,55 @@
+"""The audio encoder: log-mel windows in, features out (Radford et al. 2022, figure 1; whisper/model.py)."""
+
+from max.dtype import DType
+from max.graph import DeviceRef, TensorValue, Weight, ops
+from max.nn import LayerList, Module
+
+from max_whisper.dimensions import ModelDimensions
+from max_whisper.graphs.layers import MLP, Attention, Conv1d, layer_norm
+
+
+class ResidualAttentionBlock(Module):
+    """A pre-norm encoder block: self-attention over the whole window, then the MLP."""
+
+    def __init__(self, width: int, heads: int, dtype: DType, device: DeviceRef) -> None:
+        super().__init__()
+        self.attn = Attention(width, heads, dtype, device)
+        self.attn_ln = layer_norm(width, dtype, device)
+        self.mlp = MLP(width, dtype, device)
+        self.mlp_ln = layer_norm(width, dtype, device)
+
+    def __call__(self, x: TensorValue) -> TensorValue:
+        """[batch, length, width] -> the same."""
+        normalized = self.attn_ln(x)
+        x = x + self.attn(normalized, *self.attn.keys_values(normalized))
+        return x + self.mlp(self.mlp_ln(x))
+
+
+class AudioEncoder(Module):
+    """Two convolutions, sinusoidal positions, `n_audio_layer` blocks and a last layer normalization."""
+
+    def __init__(self, dims: ModelDimensions, dtype: DType, device: DeviceRef) -> None:
+        super().__init__()
+        width = dims.n_audio_state
+        self.conv1 = Conv1d(dims.n_mels, width, 1, dtype, device)
+        self.conv2 = Conv1d(width, width, 2, dtype, device)
+        self.positional_embedding = Weight("positional_embedding", dtype, [dims.n_audio_ctx, width], device)
+        self.blocks = LayerList(
+            [ResidualAttentionBlock(width, dims.n_audio_head, dtype, device) for _ in range(dims.n_audio_layer)]
+        )
+        self.ln_post = layer_norm(width, dtype, device)
+
+    def __call__(self, log_mel: TensorValue) -> TensorValue:
+        """[batch, n_mels, 2 * n_audio_ctx] -> [batch, n_audio_ctx, width]."""
+        x = self.stem(log_mel)
+        block = self.blocks[0].build_subgraph("encoder_block", [x], "encoder.blocks.0.")
+        for layer in range(len(self.blocks)):
+            x = ops.call(block, x, prefix=f"encoder.blocks.{layer}.")[0].tensor
+        return self.ln_post(x)
+
+    def stem(self, log_mel: TensorValue) -> TensorValue:
+        """[batch, n_mels, 2 * n_audio_ctx] -> what the first block takes, [batch, n_audio_ctx, width]."""
+        x = ops.permute(log_mel, [0, 2, 1])
+        x = ops.gelu(self.conv1(x))
+        x = ops.gelu(self.conv2(x))
+        return x + self.positional_embedding

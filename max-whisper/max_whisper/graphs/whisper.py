@@ -1,0 +1,86 @@
+"""A Whisper model as three graphs that are compiled together: `encoder`, `cross_attention` and `decoder`."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from max.dtype import DType
+from max.graph import BufferType, DeviceRef, Graph, TensorType, TensorValue
+from max.graph import Module as GraphModule
+from max.nn import Module
+
+from max_whisper.dimensions import ModelDimensions
+from max_whisper.graphs.decoder import TextDecoder
+from max_whisper.graphs.encoder import AudioEncoder
+
+
+class Whisper(Module):
+    """The root that gives every weight its published name, `encoder.conv1.weight` and so on.
+
+    A graph renames the weights of the module it is traced from, so each graph is traced from a module of its own.
+    """
+
+    def __init__(self, dims: ModelDimensions, dtype: DType, device: DeviceRef) -> None:
+        super().__init__()
+        self.encoder = AudioEncoder(dims, dtype, device)
+        self.decoder = TextDecoder(dims, dtype, device)
+        for name, weight in self.raw_state_dict().items():
+            weight.name = name
+
+    def __call__(self, log_mel: TensorValue) -> TensorValue:
+        """[batch, n_mels, 2 * n_audio_ctx] -> features [batch, n_audio_ctx, n_audio_state]."""
+        return self.encoder(log_mel)
+
+
+def build_graphs(dims: ModelDimensions, device: DeviceRef, dtype: DType = DType.float32) -> GraphModule:
+    """Trace the graphs of a model of `dims` for a device, in one module, so that they share compiled kernels.
+
+    encoder: log-mel windows [batch, n_mels, 2 * n_audio_ctx] -> features [batch, n_audio_ctx, n_audio_state].
+    cross_attention: features -> key and value of decoder layer 0, of layer 1, ..., each [batch, n_text_head,
+        n_audio_ctx, head width]; run once per window.
+    decoder: tokens int64 [batch, length]; how many tokens the caches hold, int64 [1] on the host; the causal mask
+        [length, held]; int64 [positions]; a key and a value cache [batch, n_text_head, n_text_ctx, head width] for
+        each layer, updated in place; the outputs of cross_attention -> logits [batch, positions, n_vocab].
+    """
+    module = GraphModule()
+    head = dims.n_text_state // dims.n_text_head
+    features = TensorType(dtype, ["batch", dims.n_audio_ctx, dims.n_audio_state], device)
+
+    log_mel = TensorType(dtype, ["batch", dims.n_mels, 2 * dims.n_audio_ctx], device)
+    with Graph("encoder", input_types=[log_mel], module=module) as graph:
+        graph.output(Whisper(dims, dtype, device)(graph.inputs[0].tensor))
+
+    with Graph("cross_attention", input_types=[features], module=module) as graph:
+        graph.output(*Whisper(dims, dtype, device).decoder.cross_keys_values(graph.inputs[0].tensor))
+
+    n_tensors = 2 * dims.n_text_layer
+    cache = BufferType(dtype, ["batch", dims.n_text_head, dims.n_text_ctx, head], device)
+    cross = TensorType(dtype, ["batch", dims.n_text_head, dims.n_audio_ctx, head], device)
+    inputs = [
+        TensorType(DType.int64, ["batch", "length"], device),
+        TensorType(DType.int64, [1], DeviceRef.CPU()),
+        TensorType(dtype, ["length", "held"], device),
+        TensorType(DType.int64, ["positions"], device),
+        *[cache] * n_tensors,
+        *[cross] * n_tensors,
+    ]
+    with Graph("decoder", input_types=inputs, module=module) as graph:
+        tokens, start, mask, positions, *tensors = graph.inputs
+        logits = Whisper(dims, dtype, device).decoder(
+            tokens.tensor,
+            start.tensor,
+            mask.tensor,
+            positions.tensor,
+            [value.buffer for value in tensors[:n_tensors]],
+            [value.tensor for value in tensors[n_tensors:]],
+        )
+        graph.output(logits)
+    return module
+
+
+def weights_for_graphs(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A checkpoint's weights as the graphs read them: filters of convolutions as [1, kernel, in, out], the rest as is."""
+    filters = ("encoder.conv1.weight", "encoder.conv2.weight")
+    return {
+        name: np.ascontiguousarray(weight.transpose(2, 1, 0)[None]) if name in filters else weight
+        for name, weight in weights.items()
+    }

@@ -1,0 +1,125 @@
+"""Devices, and graphs compiled once for each machine."""
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+from max import driver, engine
+from max.graph import DeviceRef
+
+from max_whisper import graphs
+from max_whisper.cache import cache_dir
+from max_whisper.dimensions import ModelDimensions
+from max_whisper.errors import DeviceError
+from max_whisper.progress import Progress, Step, silent
+
+DEVICES = ("auto", "cpu", "gpu")
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where graphs run."""
+
+    name: str  # 'cpu' or 'gpu'
+    driver: driver.Device
+
+    @property
+    def reference(self) -> DeviceRef:
+        """The device as graphs name it."""
+        return DeviceRef.from_device(self.driver)
+
+    @property
+    def architecture(self) -> str:
+        """What compiled code depends on: the GPU's architecture, or the CPU's model and instruction sets."""
+        return self.driver.architecture_name if self.name == "gpu" else _cpu_architecture()
+
+
+def select_device(name: str = "auto") -> Device:
+    """The device of that name; `auto` is a GPU where there is one.
+
+    Raises DeviceError for a name that is none, and for a GPU on a machine without.
+    """
+    if name not in DEVICES:
+        raise DeviceError(f"unknown device {name!r}: choose one of {', '.join(DEVICES)}")
+    has_gpu = driver.accelerator_count() > 0
+    if name == "gpu" and not has_gpu:
+        raise DeviceError("no GPU that MAX can use was found on this machine; it has: cpu")
+    if name == "cpu" or not has_gpu:
+        return Device("cpu", driver.CPU())
+    return Device("gpu", driver.Accelerator())
+
+
+def compiled_dir() -> Path:
+    """The folder of compiled graphs; it need not exist."""
+    return cache_dir() / "compiled"
+
+
+def load_graphs(
+    dims: ModelDimensions, weights: Mapping[str, np.ndarray], device: Device, progress: Progress = silent
+) -> dict[str, engine.Model]:
+    """The graphs of `graphs.build_graphs`, compiled or read from the cache, with a checkpoint's weights, by name.
+
+    The arrays of `weights` are used where they lie and must not change while the graphs live.
+    """
+    session = engine.InferenceSession(devices=[device.driver])
+    path = compiled_dir() / f"{_cache_key(dims, device)}.mef"
+    if not path.exists():
+        _compile(session, dims, device, path, progress)
+    progress(Step("loading the model"))
+    return session.init_all(engine.read(path), weights_registry=graphs.weights_for_graphs(weights))
+
+
+def _compile(
+    session: engine.InferenceSession, dims: ModelDimensions, device: Device, path: Path, progress: Progress
+) -> None:
+    progress(Step(f"compiling the encoder and the decoder for this {device.name.upper()}, once, a minute or two"))
+    compiled = session.compile(graphs.build_graphs(dims, device.reference))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes may compile the same graphs at once; each writes its own file, and the last one stays.
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    os.close(descriptor)
+    try:
+        compiled.export_mef(temporary)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _cache_key(dims: ModelDimensions, device: Device) -> str:
+    """A readable name that changes with all that the compiled code depends on."""
+    source = hashlib.sha256()
+    folder = Path(graphs.__file__).parent
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".py", ".mojo"):
+            source.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    parts = {
+        "dims": dims.to_dict(),
+        "device": [device.name, device.architecture],
+        "max": metadata.version("max"),
+        "source": source.hexdigest(),
+        "system": [platform.system(), platform.machine()],
+    }
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return f"{dims.n_audio_state}x{dims.n_audio_layer}x{dims.n_text_layer}-{device.name}-float32-{digest[:16]}"
+
+
+def _cpu_architecture() -> str:
+    """The CPU's model and features, as the system tells them."""
+    with suppress(OSError):
+        fields = {}
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            name, _, value = line.partition(":")
+            fields.setdefault(name.strip(), value.strip())
+        told = [fields[name] for name in ("model name", "CPU part", "flags", "Features") if name in fields]
+        if told:
+            return " ".join(told)
+    return f"{platform.machine()} {platform.processor()}"
