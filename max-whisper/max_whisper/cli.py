@@ -25,9 +25,8 @@ from max_whisper.errors import MaxWhisperError
 from max_whisper.version import __version__
 
 if TYPE_CHECKING:
-    from max_whisper.transcriber import Transcriber
-
     from max_whisper.results import Transcription
+    from max_whisper.transcriber import Transcriber
 
 INTERRUPTED = 130  # as shells report a program that SIGINT ended
 INTERRUPT_GRACE = 1.0  # seconds
@@ -116,9 +115,8 @@ def transcribe(
             if transcriber is None:
                 from max_whisper.transcriber import load_model
 
-                transcriber = load_model(
-                    model, backend=backend, device=device, compute_type=compute_type, progress=console
-                )
+                choices: dict[str, Any] = {"backend": backend, "device": device, "compute_type": compute_type}
+                transcriber = load_model(model, progress=console, **choices)
                 console.clear()
             transcription = _transcribe(transcriber, file, audio, options, console, verbose)
             _write_files(transcription, folder, file, output_format)
@@ -182,11 +180,14 @@ def _transcribe(
 ) -> Transcription:
     from max_whisper.audio import SAMPLE_RATE
     from max_whisper.progress import Step
+    from max_whisper.tokenizer import LANGUAGES
     from max_whisper.writers import format_timestamp
 
     seconds = len(audio) // SAMPLE_RATE
     console(Step(f"transcribing {Path(file).name}", 0, seconds, "s"))
     stream = transcriber.stream(audio, **options)
+    if verbose and options["language"] is None:
+        console.text(f"Detected language: {LANGUAGES[stream.language].title()}")
     for segment in stream:
         if verbose:
             start, end = format_timestamp(segment.start), format_timestamp(segment.end)
