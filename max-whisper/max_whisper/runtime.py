@@ -115,7 +115,7 @@ def _cache_key(dims: ModelDimensions, device: Device) -> str:
 def _cpu_architecture() -> str:
     """The CPU's model and features, as the system tells them."""
     with suppress(OSError):
-        fields = {}
+        fields: dict[str, str] = {}
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             name, _, value = line.partition(":")
             fields.setdefault(name.strip(), value.strip())

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -125,9 +125,9 @@ class ReferenceTranscriber(Transcriber):
 def load_model(
     model: str | Path = "nano",
     *,
-    backend: Literal["max", "hybrid", "torch"] = "max",
-    device: Literal["auto", "cpu", "gpu"] = "auto",
-    compute_type: Literal["auto", "float32"] = "auto",
+    backend: str = "max",
+    device: str = "auto",
+    compute_type: str = "auto",
     progress: Progress | None = None,
 ) -> Transcriber:
     """Load a model.

@@ -73,7 +73,7 @@ class MaxDecoderState:
         self._n_tokens = 0
 
     def advance(self, tokens: np.ndarray, positions: Sequence[int]) -> np.ndarray:
-        """Append tokens, int64 [batch, n]; return float32 logits [batch, len(positions), n_vocab] after some of them."""
+        """Append tokens, int64 [batch, n], and return float32 logits [batch, len(positions), n_vocab]."""
         start, stop = self._n_tokens, self._n_tokens + tokens.shape[1]
         mask = np.triu(np.full((stop - start, stop), -np.inf, dtype=np.float32), k=start + 1)
         (logits,) = self._decoder.execute(

@@ -29,19 +29,14 @@ def select_torch_device(name: str = "auto") -> torch.device:
 
 def reference_model(checkpoint: Checkpoint, device: torch.device) -> whisper.Whisper:
     """openai-whisper's model with a checkpoint's weights, in float32."""
-    with torch.device("meta"):
-        model = whisper.model.Whisper(whisper.model.ModelDimensions(**checkpoint.dims.to_dict()))
-    # Tensors share the arrays' memory; only what the file does not hold is made anew.
+    model = whisper.model.Whisper(whisper.model.ModelDimensions(**checkpoint.dims.to_dict()))
     weights = {name: torch.from_numpy(weight) for name, weight in checkpoint.weights.items()}
-    model.load_state_dict(weights, strict=True, assign=True)
-    width = checkpoint.dims.n_text_ctx
-    model.decoder.register_buffer("mask", torch.full((width, width), -np.inf).triu_(1), persistent=False)
-    heads = torch.zeros(checkpoint.dims.n_text_layer, checkpoint.dims.n_text_head, dtype=torch.bool)
-    if checkpoint.alignment_heads is None:
-        heads[checkpoint.dims.n_text_layer // 2 :] = True
-    else:
+    # Tensors share the arrays' memory instead of copying it.
+    model.load_state_dict(weights, assign=True)
+    if checkpoint.alignment_heads is not None:
+        heads = torch.zeros(checkpoint.dims.n_text_layer, checkpoint.dims.n_text_head, dtype=torch.bool)
         heads[tuple(checkpoint.alignment_heads.T)] = True
-    model.register_buffer("alignment_heads", heads.to_sparse(), persistent=False)
+        model.register_buffer("alignment_heads", heads.to_sparse(), persistent=False)
     return model.eval().to(device)
 
 
@@ -89,7 +84,7 @@ class TorchDecoderState:
 
     @torch.no_grad()
     def advance(self, tokens: np.ndarray, positions: Sequence[int]) -> np.ndarray:
-        """Append tokens, int64 [batch, n]; return float32 logits [batch, len(positions), n_vocab] after some of them."""
+        """Append tokens, int64 [batch, n], and return float32 logits [batch, len(positions), n_vocab]."""
         device = self._features.device
         logits = self._model.decoder(torch.from_numpy(tokens).to(device), self._features, kv_cache=self._cache)
         return logits[:, list(positions)].float().cpu().numpy()

@@ -78,7 +78,7 @@ def build_graphs(dims: ModelDimensions, device: DeviceRef, dtype: DType = DType.
 
 
 def weights_for_graphs(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A checkpoint's weights as the graphs read them: filters of convolutions as [1, kernel, in, out], the rest as is."""
+    """A checkpoint's weights as the graphs read them: the convolutions' filters as [1, kernel, in, out]."""
     filters = ("encoder.conv1.weight", "encoder.conv2.weight")
     return {
         name: np.ascontiguousarray(weight.transpose(2, 1, 0)[None]) if name in filters else weight
