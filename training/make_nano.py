@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "max-whisper/max_whisper/assets/nano.safetensors")
     parser.add_argument("--work", type=Path, default=ROOT / "build/nano", help="corpus and training state")
     parser.add_argument("--minutes", type=float, default=92.0, help="minutes of training")
-    parser.add_argument("--utterances", type=int, default=30_000, help="synthetic utterances")
+    parser.add_argument("--utterances", type=int, default=40_000, help="synthetic utterances")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="for the synthesis")
     arguments = parser.parse_args()
     if not arguments.fsdd.is_file():

@@ -12,6 +12,7 @@ import argparse
 import random
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -35,24 +36,51 @@ LABEL_SMOOTHING = 0.06
 AVERAGE_DECAY = 0.998
 
 
+@dataclass(frozen=True)
+class Phase:
+    """A part of the training, by the share of the time that is over at its end.
+
+    Attributes:
+        until: where the phase ends, 0 to 1.
+        full, middle: shares of batches with 30 s and with 8 to 16 s; the others have 3 to 7 s.
+        full_prompted, middle_prompted: chance that such a window has previous text.
+        short_prompted: share of the batches of short windows in which most have previous text. A prompt is longer than
+            the text of a short window and costs more than its sound.
+    """
+
+    until: float
+    full: float = 0.0
+    middle: float = 0.0
+    full_prompted: float = 0.5
+    middle_prompted: float = 0.4
+    short_prompted: float = 0.05
+
+
+PHASES = (
+    Phase(until=0.34, full=0.10, middle=0.15),
+    Phase(until=0.47, full=0.35, middle=0.35),
+    Phase(until=0.62, full=0.35, middle=0.35, full_prompted=0.75, middle_prompted=0.75, short_prompted=0.3),
+    Phase(until=1.0, full=0.65, middle=0.20, full_prompted=0.75, middle_prompted=0.75, short_prompted=0.3),
+)
+
+
 def draw_kind(progress: float, rng: random.Random) -> WindowKind:
     """What the next batch looks like: from short windows to mostly full ones, with every kind from the start."""
     if progress < 0.04:
         return WindowKind(rng.choice([250, 350]), prompted=0.0, shifted=0.0, timestamps=0.5)
-    long, middle = (0.10, 0.15) if progress < 0.45 else (0.30, 0.25) if progress < 0.75 else (0.70, 0.15)
+    phase = next(phase for phase in PHASES if progress <= phase.until)
     choice = rng.random()
-    if choice < long:
-        return WindowKind(FULL_WINDOW, full=0.5, short=0.4, empty=0.1, prompted=0.5)
-    if choice < long + middle:
-        return WindowKind(rng.choice([800, 1200, 1600]), prompted=0.4, shifted=0.3)
-    # A prompt is longer than the text of a short window and costs more than its sound: it is for few batches.
-    prompted = 0.6 if rng.random() < 0.08 else 0.0
+    if choice < phase.full:
+        return WindowKind(FULL_WINDOW, full=0.5, short=0.4, empty=0.1, prompted=phase.full_prompted)
+    if choice < phase.full + phase.middle:
+        return WindowKind(rng.choice([800, 1200, 1600]), prompted=phase.middle_prompted, shifted=0.3)
+    prompted = 0.8 if rng.random() < phase.short_prompted else 0.0
     return WindowKind(rng.choice([300, 400, 500, 700]), prompted=prompted)
 
 
 def batch_frames(progress: float) -> int:
     """Frames in a batch: larger batches as the steps get finer."""
-    return 8000 if progress < 0.4 else 10000 if progress < 0.7 else 12000
+    return 8000 if progress < 0.34 else 10000 if progress < 0.7 else 12000
 
 
 def learning_rate_factor(progress: float, step: int) -> float:
@@ -163,6 +191,7 @@ class Training:
 def train(corpus_folder: Path, out: Path, minutes: float, seed: int = 0) -> None:
     """Train for `minutes`, leaving `training.pt` and `nano.safetensors` in `out` every three minutes."""
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     torch.manual_seed(seed)
     checkpoint = out / "training.pt"
     prompts = [utterance.text for utterance in read_shard(corpus_folder / "prompts-0000.npz")]
