@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from max import driver, engine
 from max.graph import DeviceRef
+from max.graph import Module as GraphModule
 
 from max_whisper import graphs
 from max_whisper.cache import cache_dir
@@ -63,25 +64,28 @@ def compiled_dir() -> Path:
 
 
 def load_graphs(
-    dims: ModelDimensions, weights: Mapping[str, np.ndarray], device: Device, progress: Progress = silent
+    dims: ModelDimensions,
+    weights: Mapping[str, np.ndarray],
+    device: Device,
+    progress: Progress = silent,
+    *,
+    every_layer: bool = False,
 ) -> dict[str, engine.Model]:
     """The graphs of `graphs.build_graphs`, compiled or read from the cache, with a checkpoint's weights, by name.
 
     The arrays of `weights` are used where they lie and must not change while the graphs live.
     """
     session = engine.InferenceSession(devices=[device.driver])
-    path = compiled_dir() / f"{_cache_key(dims, device)}.mef"
+    path = compiled_dir() / f"{_cache_key(dims, device, every_layer)}.mef"
     if not path.exists():
-        _compile(session, dims, device, path, progress)
+        progress(Step(f"compiling the encoder and the decoder for this {device.name.upper()}, once, a minute or two"))
+        _compile(session, graphs.build_graphs(dims, device.reference, every_layer=every_layer), path)
     progress(Step("loading the model"))
     return session.init_all(engine.read(path), weights_registry=graphs.weights_for_graphs(weights))
 
 
-def _compile(
-    session: engine.InferenceSession, dims: ModelDimensions, device: Device, path: Path, progress: Progress
-) -> None:
-    progress(Step(f"compiling the encoder and the decoder for this {device.name.upper()}, once, a minute or two"))
-    compiled = session.compile(graphs.build_graphs(dims, device.reference))
+def _compile(session: engine.InferenceSession, module: GraphModule, path: Path) -> None:
+    compiled = session.compile(module)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two processes may compile the same graphs at once; each writes its own file, and the last one stays.
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
@@ -94,7 +98,7 @@ def _compile(
         raise
 
 
-def _cache_key(dims: ModelDimensions, device: Device) -> str:
+def _cache_key(dims: ModelDimensions, device: Device, every_layer: bool) -> str:
     """A readable name that changes with all that the compiled code depends on."""
     source = hashlib.sha256()
     folder = Path(graphs.__file__).parent
@@ -104,6 +108,7 @@ def _cache_key(dims: ModelDimensions, device: Device) -> str:
     parts = {
         "dims": dims.to_dict(),
         "device": [device.name, device.architecture],
+        "every_layer": every_layer,
         "max": metadata.version("max"),
         "source": source.hexdigest(),
         "system": [platform.system(), platform.machine()],

@@ -69,24 +69,29 @@ class TextDecoder(Module):
         positions: TensorValue,
         caches: Sequence[BufferValue],
         cross: Sequence[TensorValue],
-    ) -> TensorValue:
-        """Append tokens to the caches and return the logits [batch, positions, n_vocab] after some of them.
+    ) -> dict[str, TensorValue]:
+        """Append tokens to the caches; what each layer gives, by its name in the checkpoint, in order.
 
         tokens: int64 [batch, length]. start: int64 [1] on the host, the number of tokens that the caches hold already.
         mask: [length, start + length], 0 where a token may look and minus infinity at the tokens after it. It is
         an input because MAX 26.7 can lose a mask that the graph computes when it fuses it into the softmax.
         positions: int64 [positions], indices into the tokens. caches, cross: key and value of layer 0, of layer 1, ...
+
+        The last is `logits` [batch, positions, n_vocab], those after the tokens at `positions`.
         """
         length = tokens.shape[1]
         begin = start[0]
         end = begin + ops.shape_to_tensor([length])[0]
         x = self.token_embedding(tokens) + self.positional_embedding[(slice(begin, end), length), :]
-        layers = [(*caches[i : i + 2], *cross[i : i + 2]) for i in range(0, len(caches), 2)]
-        block = self.blocks[0].build_subgraph("decoder_block", [x, mask, begin, end, *layers[0]], "decoder.blocks.0.")
-        for layer, tensors in enumerate(layers):
-            x = ops.call(block, x, mask, begin, end, *tensors, prefix=f"decoder.blocks.{layer}.")[0].tensor
-        x = self.ln(ops.gather(x, positions, axis=1))
-        return x @ ops.transpose(TensorValue(self.token_embedding.weight), 0, 1)
+        tensors = [(*caches[i : i + 2], *cross[i : i + 2]) for i in range(0, len(caches), 2)]
+        block = self.blocks[0].build_subgraph("decoder_block", [x, mask, begin, end, *tensors[0]], "decoder.blocks.0.")
+        given = {}
+        for i, layer in enumerate(tensors):
+            arguments = (x, mask, begin, end, *layer)
+            x = given[f"blocks.{i}"] = ops.call(block, *arguments, prefix=f"decoder.blocks.{i}.")[0].tensor
+        given["ln"] = self.ln(ops.gather(x, positions, axis=1))
+        given["logits"] = given["ln"] @ ops.transpose(TensorValue(self.token_embedding.weight), 0, 1)
+        return given
 
     def cross_keys_values(self, features: TensorValue) -> list[TensorValue]:
         """Features [batch, n_audio_ctx, width] -> cross-attention's key and value of layer 0, of layer 1, ..."""

@@ -39,17 +39,16 @@ class AudioEncoder(Module):
         )
         self.ln_post = layer_norm(width, dtype, device)
 
-    def __call__(self, log_mel: TensorValue) -> TensorValue:
-        """[batch, n_mels, 2 * n_audio_ctx] -> [batch, n_audio_ctx, width]."""
-        x = self.stem(log_mel)
-        block = self.blocks[0].build_subgraph("encoder_block", [x], "encoder.blocks.0.")
-        for layer in range(len(self.blocks)):
-            x = ops.call(block, x, prefix=f"encoder.blocks.{layer}.")[0].tensor
-        return self.ln_post(x)
+    def __call__(self, log_mel: TensorValue) -> dict[str, TensorValue]:
+        """What each layer gives, by its name in the checkpoint, in order.
 
-    def stem(self, log_mel: TensorValue) -> TensorValue:
-        """[batch, n_mels, 2 * n_audio_ctx] -> what the first block takes, [batch, n_audio_ctx, width]."""
-        x = ops.permute(log_mel, [0, 2, 1])
-        x = ops.gelu(self.conv1(x))
-        x = ops.gelu(self.conv2(x))
-        return x + self.positional_embedding
+        log_mel: [batch, n_mels, 2 * n_audio_ctx]. The last is `ln_post`, the features [batch, n_audio_ctx, width].
+        """
+        given = {"conv1": self.conv1(ops.permute(log_mel, [0, 2, 1]))}
+        given["conv2"] = self.conv2(ops.gelu(given["conv1"]))
+        x = ops.gelu(given["conv2"]) + self.positional_embedding
+        block = self.blocks[0].build_subgraph("encoder_block", [x], "encoder.blocks.0.")
+        for i in range(len(self.blocks)):
+            x = given[f"blocks.{i}"] = ops.call(block, x, prefix=f"encoder.blocks.{i}.")[0].tensor
+        given["ln_post"] = self.ln_post(x)
+        return given

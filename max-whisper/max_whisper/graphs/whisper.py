@@ -26,12 +26,14 @@ class Whisper(Module):
         for name, weight in self.raw_state_dict().items():
             weight.name = name
 
-    def __call__(self, log_mel: TensorValue) -> TensorValue:
-        """[batch, n_mels, 2 * n_audio_ctx] -> features [batch, n_audio_ctx, n_audio_state]."""
+    def __call__(self, log_mel: TensorValue) -> dict[str, TensorValue]:
+        """What each layer of the encoder gives; see AudioEncoder."""
         return self.encoder(log_mel)
 
 
-def build_graphs(dims: ModelDimensions, device: DeviceRef, dtype: DType = DType.float32) -> GraphModule:
+def build_graphs(
+    dims: ModelDimensions, device: DeviceRef, *, dtype: DType = DType.float32, every_layer: bool = False
+) -> GraphModule:
     """Trace the graphs of a model of `dims` for a device, in one module, so that they share compiled kernels.
 
     encoder: log-mel windows [batch, n_mels, 2 * n_audio_ctx] -> features [batch, n_audio_ctx, n_audio_state].
@@ -40,6 +42,8 @@ def build_graphs(dims: ModelDimensions, device: DeviceRef, dtype: DType = DType.
     decoder: tokens int64 [batch, length]; how many tokens the caches hold, int64 [1] on the host; the causal mask
         [length, held]; int64 [positions]; a key and a value cache [batch, n_text_head, n_text_ctx, head width] for
         each layer, updated in place; the outputs of cross_attention -> logits [batch, positions, n_vocab].
+
+    every_layer: encoder and decoder give what each of their layers gives, the features and the logits last.
     """
     module = GraphModule()
     head = dims.n_text_state // dims.n_text_head
@@ -47,7 +51,8 @@ def build_graphs(dims: ModelDimensions, device: DeviceRef, dtype: DType = DType.
 
     log_mel = TensorType(dtype, ["batch", dims.n_mels, 2 * dims.n_audio_ctx], device)
     with Graph("encoder", input_types=[log_mel], module=module) as graph:
-        graph.output(Whisper(dims, dtype, device)(graph.inputs[0].tensor))
+        layers = Whisper(dims, dtype, device).encoder(graph.inputs[0].tensor)
+        graph.output(*_outputs(layers, every_layer))
 
     with Graph("cross_attention", input_types=[features], module=module) as graph:
         graph.output(*Whisper(dims, dtype, device).decoder.cross_keys_values(graph.inputs[0].tensor))
@@ -65,7 +70,7 @@ def build_graphs(dims: ModelDimensions, device: DeviceRef, dtype: DType = DType.
     ]
     with Graph("decoder", input_types=inputs, module=module) as graph:
         tokens, start, mask, positions, *tensors = graph.inputs
-        logits = Whisper(dims, dtype, device).decoder(
+        layers = Whisper(dims, dtype, device).decoder(
             tokens.tensor,
             start.tensor,
             mask.tensor,
@@ -73,8 +78,13 @@ def build_graphs(dims: ModelDimensions, device: DeviceRef, dtype: DType = DType.
             [value.buffer for value in tensors[:n_tensors]],
             [value.tensor for value in tensors[n_tensors:]],
         )
-        graph.output(logits)
+        graph.output(*_outputs(layers, every_layer))
     return module
+
+
+def _outputs(layers: Mapping[str, TensorValue], every_layer: bool) -> list[TensorValue]:
+    values = list(layers.values())
+    return values if every_layer else values[-1:]
 
 
 def weights_for_graphs(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
