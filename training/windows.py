@@ -265,10 +265,35 @@ class WindowSampler:
         sequence = [*head, *body, tok.eot]
         targets = [*sequence[1:], -1]
         targets[0] = language_token() if layout.segments else tok.no_speech
+        if layout.segments:
+            disturb(sequence, targets, len(head), rng)
         if prompt:
             sequence = [tok.sot_prev, *prompt, *sequence]
             targets = [-1] * (len(prompt) + 1) + targets
         return sequence, targets
+
+
+def disturb(sequence: list[int], targets: list[int], start: int, rng: random.Random) -> None:
+    """Now and then put mistakes into what the decoder reads after `start`; what it shall say next stays right.
+
+    A decoder that only ever read correct text cannot find its way back from a mistake of its own: it repeats a word
+    until the window is full. Words are replaced, or the last one to three words are repeated up to twelve times. Both
+    lists are changed in place.
+    """
+    begin = tokenizer().timestamp_begin
+    words = [place for place in range(start, len(sequence) - 1) if sequence[place] < begin]
+    if not words:
+        return
+    if rng.random() < 0.2:
+        for place in words:
+            if rng.random() < 0.1:
+                sequence[place] = sequence[rng.choice(words)]
+    if rng.random() < 0.12:
+        place = rng.choice(words)
+        length = rng.randint(1, min(3, place - start + 1))
+        repeated = sequence[place - length + 1 : place + 1] * rng.choice([1, 1, 2, 3, rng.randint(4, 12)])
+        sequence[place + 1 : place + 1] = repeated
+        targets[place + 1 : place + 1] = [targets[place]] * len(repeated)
 
 
 @dataclass(frozen=True)

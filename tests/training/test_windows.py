@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from training import windows
 from training.shards import Utterance, read_shard, write_shard
 from training.texts import training_text
-from training.vocabulary import language_token, tokenizer
+from training.vocabulary import encode, language_token, timestamp, tokenizer
 from training.windows import FULL_WINDOW, PROMPT_LENGTH, Corpus, Window, WindowKind, WindowSampler, collate
 
 
@@ -76,7 +77,8 @@ def test_features_are_whole_and_in_whispers_range(corpus: Corpus, frames: int) -
         assert float(window.features.max() - window.features[:, :10].min()) <= 2.0 + 3.0
 
 
-def test_timestamps_come_in_pairs_and_never_go_back(corpus: Corpus) -> None:
+def test_timestamps_come_in_pairs_and_never_go_back(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "disturb", lambda *_: None)
     tok = tokenizer()
     kind = WindowKind(FULL_WINDOW, full=1.0, short=0.0, empty=0.0, timestamps=1.0, prompted=0.5)
     cuts = 0
@@ -125,6 +127,25 @@ def test_without_timestamps_there_are_none(corpus: Corpus) -> None:
     for window in _draw(corpus, WindowKind(800, timestamps=0.0, empty=0.0, prompted=0.5), 20):
         assert all(token < tok.timestamp_begin for token in window.tokens)
         assert tok.no_timestamps in window.tokens
+
+
+def test_mistakes_are_read_but_never_learnt() -> None:
+    tok, rng = tokenizer(), random.Random(0)
+    words = encode("seven zero nine two")
+    clean = [*tok.sot_sequence, timestamp(0), *words, timestamp(200), tok.eot]
+    repeated = replaced = 0
+    for _ in range(300):
+        sequence, targets = clean.copy(), [*clean[1:], -1]
+        windows.disturb(sequence, targets, len(tok.sot_sequence), rng)
+        assert len(sequence) == len(targets)
+        assert targets[-1] == -1
+        assert sequence[:4] == clean[:4]
+        learnt = [token for place, token in enumerate(targets) if place == 0 or token != targets[place - 1]]
+        assert learnt == [*clean[1:], -1]
+        repeated += len(sequence) > len(clean)
+        replaced += len(sequence) == len(clean) and sequence != clean
+    assert 15 < repeated < 60
+    assert 5 < replaced < 60
 
 
 def test_batches_hold_compact_tokens(corpus: Corpus) -> None:
