@@ -45,6 +45,6 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 
 def _time(spread: dict[str, Any], unit: str) -> str:
-    digits = 1 if spread["median"] >= 100 else 2
     half = (spread["q3"] - spread["q1"]) / 2
+    digits = 0 if spread["median"] >= 100 else 1 if spread["median"] >= 10 else 2
     return f"{spread['median']:.{digits}f} ± {half:.{digits}f} {unit}"

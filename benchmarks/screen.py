@@ -44,7 +44,6 @@ class Row:
     def begin(self, recording: str) -> None:
         """A recording is next."""
         self.state = f"transcribing {recording}"
-        self._text.append(" " if self._text else "")
 
     def hear(self, event: dict[str, Any]) -> None:
         """Take in a worker's event: a step of its work, or text."""
