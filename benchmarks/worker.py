@@ -54,7 +54,7 @@ class Worker:
         began = time.perf_counter()
         from max_whisper.transcriber import load_model
 
-        transcriber = load_model(model, backend=backend, device=device, progress=progress)  # type: ignore[arg-type]
+        transcriber = load_model(model, backend=backend, device=device, progress=progress)
         seconds = time.perf_counter() - began
         compiling.run(False)
         self._transcriber = transcriber

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ def model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
 
 
 def test_a_worker_loads_transcribes_and_measures(model: str) -> None:
-    heard = []
+    heard: list[dict[str, Any]] = []
     with BackendProcess(Backend("torch", "cpu")) as process:
         loaded = process.ask("load", model=model, backend="torch", device="cpu")
         assert loaded["dims"]["n_audio_layer"] == 1
