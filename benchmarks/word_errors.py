@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import jiwer
+
 
 @dataclass(frozen=True)
 class WordErrors:
@@ -25,8 +27,6 @@ def normalize(text: str) -> str:
 
 def word_errors(transcript: str, text: str) -> WordErrors:
     """The errors of `text` against `transcript`, both normalized first."""
-    import jiwer
-
     expected, heard = normalize(transcript), normalize(text)
     if not expected:
         return WordErrors(len(heard.split()), 0)
