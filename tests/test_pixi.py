@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -42,14 +43,21 @@ def pixi_commands(manifest: dict[str, Any], task: str) -> list[list[str]]:
     return commands + [shlex.split(command) for command in definition["cmd"].split("&&")]
 
 
-def make_commands(task: str, *settings: str) -> list[list[str]]:
-    """What `make TASK` would run, without the set-up of the virtual environment."""
-    make = shutil.which("make")
-    if make is None:
+def make_plan(*arguments: str) -> str:
+    """What make would run; not as part of the `make test` that may have started this test."""
+    if shutil.which("make") is None:
         pytest.skip("make is not installed")
-    plan = subprocess.run([make, "-n", *settings, task], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    of_make = ("MAKEFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "MFLAGS", "ARGS")
+    environment = {name: value for name, value in os.environ.items() if name not in of_make}
+    command = ["make", "-n", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def make_commands(task: str) -> list[list[str]]:
+    """What `make TASK` would run without pixi, once the virtual environment is set up."""
     python = ".venv/bin/python"
-    commands = [shlex.split(line.replace(python, "python", 1)) for line in plan.splitlines() if line.startswith(python)]
+    plan = make_plan("PIXI=", task).splitlines()
+    commands = [shlex.split(line.replace(python, "python", 1)) for line in plan if line.startswith(python)]
     return [command for command in commands if command[:3] != ["python", "-m", "pip"]]
 
 
@@ -71,13 +79,12 @@ def test_channels_platforms_and_environments(manifest: dict[str, Any]) -> None:
 def test_each_task_runs_what_make_runs(manifest: dict[str, Any], task: str) -> None:
     commands = pixi_commands(manifest, task)
     assert commands
-    assert commands == make_commands(task, "PIXI=")
+    assert commands == make_commands(task)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_make_hands_each_task_to_pixi_where_it_is_installed(task: str) -> None:
-    plan = subprocess.run(["make", "-n", "PIXI=pixi", task], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert plan.stdout.split() == ["pixi", "run", task]
+    assert make_plan("PIXI=pixi", task).split() == ["pixi", "run", task]
 
 
 @pytest.mark.parametrize("task", [*TASKS, "max-whisper"])
