@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import numpy as np
 
 SHARD = 250
 """Utterances in a shard."""
+SOURCE_WEIGHTS = {"digits": 0.18, "prompts": 0.05, "espeak": 0.20, "voices": 0.57}
+"""How often utterances come from human digits, human prompts, espeak-ng and all other voices."""
 
 
 @dataclass(frozen=True)
@@ -44,3 +48,36 @@ def read_shard(path: Path) -> list[Utterance]:
         utterances.append(Utterance(text, voice, log_power[:, start : start + frames].copy()))
         start += frames
     return utterances
+
+
+class Corpus:
+    """Utterances by source, read from shards as they appear in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.by_source: dict[str, list[Utterance]] = defaultdict(list)
+        self._read: set[Path] = set()
+
+    def load_new(self, limit: int | None = None) -> None:
+        """Read the shards (at most `limit`) that were finished since the last call."""
+        new = sorted(path for path in self.folder.glob("*.npz") if path not in self._read)
+        for path in new[:limit]:
+            self._read.add(path)
+            for utterance in read_shard(path):
+                self.by_source[_source(utterance)].append(utterance)
+
+    @property
+    def hours(self) -> float:
+        return sum(u.frames for pool in self.by_source.values() for u in pool) / 360_000
+
+    def draw(self, rng: random.Random) -> Utterance:
+        """An utterance, its source drawn by `SOURCE_WEIGHTS`."""
+        sources = [source for source in SOURCE_WEIGHTS if self.by_source[source]]
+        weights = [SOURCE_WEIGHTS[source] for source in sources]
+        return rng.choice(self.by_source[rng.choices(sources, weights)[0]])
+
+
+def _source(utterance: Utterance) -> str:
+    if utterance.voice.startswith("human"):
+        return utterance.voice.removeprefix("human ")
+    return "espeak" if utterance.voice.startswith("espeak") else "voices"

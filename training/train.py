@@ -12,7 +12,7 @@ import argparse
 import random
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,10 +21,10 @@ from torch.nn import functional
 
 from training.model import TrainableWhisper, save_checkpoint
 from training.muon import Muon
-from training.shards import read_shard
+from training.shards import Corpus, read_shard
 from training.texts import VOCABULARY
 from training.vocabulary import tokenizer, used_tokens
-from training.windows import FULL_WINDOW, Batch, Corpus, WindowKind, WindowSampler, collate
+from training.windows import FULL_WINDOW, Batch, WindowKind, WindowSampler, collate
 
 LEARNING_RATE = 1.5e-3
 MUON_RATE = 2.0e-3
@@ -46,6 +46,7 @@ class Phase:
         full_prompted, middle_prompted: chance that such a window has previous text.
         short_prompted: share of the batches of short windows in which most have previous text. A prompt is longer than
             the text of a short window and costs more than its sound.
+        mistakes: whether the decoder now and then reads mistakes; it should know the words first.
     """
 
     until: float
@@ -54,13 +55,15 @@ class Phase:
     full_prompted: float = 0.5
     middle_prompted: float = 0.4
     short_prompted: float = 0.05
+    mistakes: bool = False
 
 
+_PROMPTED = Phase(until=0.6, full=0.35, middle=0.35, full_prompted=0.75, middle_prompted=0.75, short_prompted=0.3)
 PHASES = (
     Phase(until=0.34, full=0.10, middle=0.15),
-    Phase(until=0.47, full=0.35, middle=0.35),
-    Phase(until=0.62, full=0.35, middle=0.35, full_prompted=0.75, middle_prompted=0.75, short_prompted=0.3),
-    Phase(until=1.0, full=0.65, middle=0.20, full_prompted=0.75, middle_prompted=0.75, short_prompted=0.3),
+    Phase(until=0.48, full=0.35, middle=0.35),
+    _PROMPTED,
+    replace(_PROMPTED, until=1.0, full=0.65, middle=0.20, mistakes=True),
 )
 
 
@@ -71,11 +74,13 @@ def draw_kind(progress: float, rng: random.Random) -> WindowKind:
     phase = next(phase for phase in PHASES if progress <= phase.until)
     choice = rng.random()
     if choice < phase.full:
-        return WindowKind(FULL_WINDOW, full=0.5, short=0.4, empty=0.1, prompted=phase.full_prompted)
-    if choice < phase.full + phase.middle:
-        return WindowKind(rng.choice([800, 1200, 1600]), prompted=phase.middle_prompted, shifted=0.3)
-    prompted = 0.8 if rng.random() < phase.short_prompted else 0.0
-    return WindowKind(rng.choice([300, 400, 500, 700]), prompted=prompted)
+        kind = WindowKind(FULL_WINDOW, full=0.5, short=0.4, empty=0.1, prompted=phase.full_prompted)
+    elif choice < phase.full + phase.middle:
+        kind = WindowKind(rng.choice([800, 1200, 1600]), prompted=phase.middle_prompted, shifted=0.3)
+    else:
+        prompted = 0.8 if rng.random() < phase.short_prompted else 0.0
+        kind = WindowKind(rng.choice([300, 400, 500, 700]), prompted=prompted)
+    return replace(kind, mistakes=phase.mistakes)
 
 
 def batch_frames(progress: float) -> int:

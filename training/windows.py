@@ -13,9 +13,7 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,46 +22,12 @@ from torch import Tensor
 from training.augment import Condition, add_power, draw_noise, mask_randomly
 from training.features import FLOOR, N_MELS, normalize
 from training.model import CHARACTERS
-from training.shards import Utterance, read_shard
-from training.vocabulary import FIRST_TIMESTAMPS, encode, language_token, timestamp, tokenizer
+from training.shards import Corpus
+from training.vocabulary import FIRST_TIMESTAMPS, TIMESTAMP_STEP, encode, language_token, timestamp, tokenizer
 
 PROMPT_LENGTH = 223
 FULL_WINDOW = 3000
-SOURCE_WEIGHTS = {"digits": 0.18, "prompts": 0.05, "espeak": 0.20, "voices": 0.57}
 CHARACTER_CODES = {character: code for code, character in enumerate(CHARACTERS, 1)}
-
-
-class Corpus:
-    """Utterances by source, read from shards as they appear in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.by_source: dict[str, list[Utterance]] = defaultdict(list)
-        self._read: set[Path] = set()
-
-    def load_new(self, limit: int | None = None) -> None:
-        """Read the shards (at most `limit`) that were finished since the last call."""
-        new = sorted(path for path in self.folder.glob("*.npz") if path not in self._read)
-        for path in new[:limit]:
-            self._read.add(path)
-            for utterance in read_shard(path):
-                self.by_source[_source(utterance)].append(utterance)
-
-    @property
-    def hours(self) -> float:
-        return sum(u.frames for pool in self.by_source.values() for u in pool) / 360_000
-
-    def draw(self, rng: random.Random) -> Utterance:
-        """An utterance, its source drawn by `SOURCE_WEIGHTS`."""
-        sources = [source for source in SOURCE_WEIGHTS if self.by_source[source]]
-        weights = [SOURCE_WEIGHTS[source] for source in sources]
-        return rng.choice(self.by_source[rng.choices(sources, weights)[0]])
-
-
-def _source(utterance: Utterance) -> str:
-    if utterance.voice.startswith("human"):
-        return utterance.voice.removeprefix("human ")
-    return "espeak" if utterance.voice.startswith("espeak") else "voices"
 
 
 @dataclass(frozen=True)
@@ -107,6 +71,7 @@ class WindowKind:
         shifted: chance that a window shorter than 30 s stands somewhere inside the 30 s.
         strength: how much is augmented, 0 to 1.
         timestamps: chance of timestamps.
+        mistakes: whether the decoder now and then reads mistakes.
     """
 
     frames: int
@@ -117,6 +82,7 @@ class WindowKind:
     shifted: float = 0.15
     strength: float = 0.25
     timestamps: float = 0.8
+    mistakes: bool = False
 
 
 class WindowSampler:
@@ -141,7 +107,14 @@ class WindowSampler:
             layout = self._place(kind, filling, prompted, may_cut=timestamps)
         features = self._features(layout, kind)
         prompt = self._prompt(timestamps) if prompted else []
-        tokens, targets = self._tokens(layout, timestamps, prompt, 2 * shift)
+        head, body, first = self._transcript(layout, timestamps, 2 * shift)
+        tokens = [*head, *body, tokenizer().eot]
+        targets = [first, *tokens[2:], -1]
+        if kind.mistakes and layout.segments:
+            disturb(tokens, targets, len(head), rng)
+        if prompt:
+            tokens = [tokenizer().sot_prev, *prompt, *tokens]
+            targets = [-1] * (len(prompt) + 1) + targets
         text = " ".join(segment[0] for segment in layout.segments)
         characters = [CHARACTER_CODES[character] for character in text]
         heard = kind.frames if layout.cut is None else layout.cut
@@ -245,11 +218,14 @@ class WindowSampler:
         whole = rng.random() < 0.5 and length < PROMPT_LENGTH
         return prompt[-PROMPT_LENGTH:] if whole else prompt[-length:]
 
-    def _tokens(self, layout: _Layout, timestamps: bool, prompt: list[int], shift: int) -> tuple[list[int], list[int]]:
+    def _transcript(self, layout: _Layout, timestamps: bool, shift: int) -> tuple[list[int], list[int], int]:
+        """How the transcript begins, what it says, and what follows `<|startoftranscript|>`."""
         tok, rng = tokenizer(), self.rng
+        head = [*tok.sot_sequence] + ([] if timestamps else [tok.no_timestamps])
+        if not layout.segments:
+            silence = [tok.timestamp_begin + rng.randrange(FIRST_TIMESTAMPS)] if timestamps else []
+            return head, silence, tok.no_speech
         body: list[int] = []
-        if timestamps and not layout.segments:
-            body = [tok.timestamp_begin + rng.randrange(FIRST_TIMESTAMPS)]
         last = tok.timestamp_begin
         for text, start, end in layout.segments:
             if not timestamps:
@@ -257,20 +233,11 @@ class WindowSampler:
                 continue
             begin = timestamp(start + shift) if body or shift else timestamp(min(start, 100))
             begin = max(begin, last)
-            last = max(timestamp(end + shift), begin + 5)
+            last = max(timestamp(end + shift), begin + TIMESTAMP_STEP)
             body += [begin, *encode(text), last]
         if timestamps and layout.cut is not None:
             body.append(max(timestamp(layout.cut + shift), last))
-        head = [*tok.sot_sequence] + ([] if timestamps else [tok.no_timestamps])
-        sequence = [*head, *body, tok.eot]
-        targets = [*sequence[1:], -1]
-        targets[0] = language_token() if layout.segments else tok.no_speech
-        if layout.segments:
-            disturb(sequence, targets, len(head), rng)
-        if prompt:
-            sequence = [tok.sot_prev, *prompt, *sequence]
-            targets = [-1] * (len(prompt) + 1) + targets
-        return sequence, targets
+        return head, body, language_token()
 
 
 def disturb(sequence: list[int], targets: list[int], start: int, rng: random.Random) -> None:
