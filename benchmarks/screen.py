@@ -20,7 +20,7 @@ WORKS_WITH = {
     "hybrid": "encoder on MAX, decoder on PyTorch",
     "max": "encoder and decoder on MAX",
 }
-PIPE_WIDTH = 130  # characters
+PIPE_WIDTH = 150  # characters
 COLORS = {"torch": "bright_blue", "hybrid": "yellow", "max": "green"}
 
 
