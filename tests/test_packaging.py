@@ -32,6 +32,14 @@ def test_every_package_is_in_the_wheel() -> None:
         assert (ROOT / "max-whisper" / name.replace(".", "/")).is_dir()
 
 
+def test_every_other_file_is_in_the_wheel() -> None:
+    folder = ROOT / "max-whisper" / "max_whisper"
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["max_whisper"]
+    packaged = {path for pattern in patterns for path in folder.glob(pattern)}
+    others = {path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert {path for path in others if path.suffix != ".py"} <= packaged
+
+
 def test_constraints_lock_every_direct_dependency() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     locked = {re.split(r"==", line)[0] for line in lines if line and not line.startswith("#")}
