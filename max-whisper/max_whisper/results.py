@@ -29,6 +29,8 @@ class Segment:
 
     def to_dict(self) -> dict[str, Any]:
         """The segment as openai-whisper's dictionary: the same keys in the same order, the tokens a list."""
+        # It gives a segment that it has emptied a list of words, whether or not words were asked for.
+        words = {} if self.tokens else {"words": []}
         return {
             "id": self.id,
             "seek": self.seek,
@@ -40,6 +42,7 @@ class Segment:
             "avg_logprob": self.avg_logprob,
             "compression_ratio": self.compression_ratio,
             "no_speech_prob": self.no_speech_prob,
+            **words,
         }
 
     @classmethod

@@ -5,7 +5,6 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -13,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 from max import driver, engine
+from max.dtype import DType
 from max.graph import DeviceRef
 from max.graph import Module as GraphModule
 
 from max_whisper import graphs
 from max_whisper.cache import cache_dir
+from max_whisper.checkpoint import Checkpoint
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.errors import DeviceError
 from max_whisper.progress import Progress, Step, silent
@@ -63,29 +64,35 @@ def compiled_dir() -> Path:
     return cache_dir() / "compiled"
 
 
-def load_graphs(
-    dims: ModelDimensions,
-    weights: Mapping[str, np.ndarray],
-    device: Device,
-    progress: Progress = silent,
-    *,
-    every_layer: bool = False,
-) -> dict[str, engine.Model]:
-    """The graphs of `graphs.build_graphs`, compiled or read from the cache, with a checkpoint's weights, by name.
+@dataclass(frozen=True)
+class LoadedGraphs:
+    """The graphs of `graphs.build_graphs`, compiled, with a checkpoint's weights."""
 
-    The arrays of `weights` are used where they lie and must not change while the graphs live.
-    """
+    encoder: engine.Model
+    cross_attention: engine.Model
+    decoder: engine.Model
+    weights: dict[str, np.ndarray]  # the graphs read these arrays where they lie
+
+
+def load_graphs(
+    checkpoint: Checkpoint, device: Device, progress: Progress = silent, *, every_layer: bool = False
+) -> LoadedGraphs:
+    """Compile a checkpoint's graphs, or read them from the cache, and give them its weights."""
+    dims = checkpoint.dims
+    # Our kernel that widens float16 as it reads is for CPUs.
+    stored = DType.float16 if checkpoint.is_float16 and device.name == "cpu" else DType.float32
     session = engine.InferenceSession(devices=[device.driver])
-    path = compiled_dir() / f"{_cache_key(dims, device, every_layer)}.mef"
+    path = compiled_dir() / f"{_cache_key(dims, device, stored, every_layer)}.mef"
     if not path.exists():
         progress(Step(f"compiling the encoder and the decoder for this {device.name.upper()}, once, a minute or two"))
-        _compile(session, graphs.build_graphs(dims, device.reference, every_layer=every_layer), path)
+        _compile(session, graphs.build_graphs(dims, device.reference, stored=stored, every_layer=every_layer), path)
     progress(Step("loading the model"))
-    return session.init_all(engine.read(path), weights_registry=graphs.weights_for_graphs(weights))
+    weights = graphs.weights_for_graphs(checkpoint.weights, dims, stored)
+    return LoadedGraphs(**session.init_all(engine.read(path), weights_registry=weights), weights=weights)
 
 
 def _compile(session: engine.InferenceSession, module: GraphModule, path: Path) -> None:
-    compiled = session.compile(module)
+    compiled = session.compile(module, custom_extensions=[graphs.KERNELS])
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two processes may compile the same graphs at once; each writes its own file, and the last one stays.
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
@@ -98,23 +105,22 @@ def _compile(session: engine.InferenceSession, module: GraphModule, path: Path) 
         raise
 
 
-def _cache_key(dims: ModelDimensions, device: Device, every_layer: bool) -> str:
+def _cache_key(dims: ModelDimensions, device: Device, stored: DType, every_layer: bool) -> str:
     """A readable name that changes with all that the compiled code depends on."""
     source = hashlib.sha256()
-    folder = Path(graphs.__file__).parent
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".py", ".mojo"):
-            source.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in sorted([*Path(graphs.__file__).parent.glob("*.py"), *graphs.KERNELS.glob("*.mojo")]):
+        source.update(path.name.encode() + b"\0" + path.read_bytes())
     parts = {
         "dims": dims.to_dict(),
         "device": [device.name, device.architecture],
+        "stored": stored.name,
         "every_layer": every_layer,
         "max": metadata.version("max"),
         "source": source.hexdigest(),
         "system": [platform.system(), platform.machine()],
     }
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return f"{dims.n_audio_state}x{dims.n_audio_layer}x{dims.n_text_layer}-{device.name}-float32-{digest[:16]}"
+    return f"{dims.n_audio_state}x{dims.n_audio_layer}x{dims.n_text_layer}-{device.name}-{stored.name}-{digest[:16]}"
 
 
 def _cpu_architecture() -> str:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from max_whisper.longform import LongForm, detect_spoken_language
 from max_whisper.options import TranscribeOptions
 from max_whisper.progress import Progress, silent
 from max_whisper.results import Segment, Transcription
+
+if TYPE_CHECKING:
+    from max_whisper.backends.torch import TorchModel
 
 BACKENDS = ("max", "hybrid", "torch")
 COMPUTE_TYPES = ("auto", "float32")
@@ -115,9 +118,10 @@ class ReferenceTranscriber(Transcriber):
         self.device = "cpu" if selected.type == "cpu" else "gpu"
         self._reference = backend.reference_model(checkpoint, selected)
         self._transcribe = backend.reference_transcription
-        self.model = backend.TorchModel(self._reference)
+        self.model: TorchModel = backend.TorchModel(self._reference)
 
     def _stream(self, audio: np.ndarray, options: TranscribeOptions) -> TranscriptionStream:
+        self.model.release()
         result = self._transcribe(self._reference, audio, options)
         return TranscriptionStream(result.language, iter(result.segments), lambda _: result.text)
 

@@ -17,14 +17,12 @@ class HybridModel:
         """Compile the graphs, or read them from the cache. Raises DeviceError where PyTorch cannot use the device."""
         self.dims = checkpoint.dims
         self._device = device.driver
-        # The compiled graphs read the arrays where they lie.
-        self._weights = dict(checkpoint.weights.items())
         self._decoder = TorchModel(reference_model(checkpoint, select_torch_device(device.name)))
-        self._encoder = load_graphs(self.dims, self._weights, device, progress)["encoder"]
+        self._graphs = load_graphs(checkpoint, device, progress)
 
     def encode(self, log_mel: np.ndarray) -> torch.Tensor:
         """Encode log-mel windows, float32 [batch, n_mels, 3000] -> float32 [batch, n_audio_ctx, n_audio_state]."""
-        (features,) = self._encoder.execute(driver.Buffer.from_numpy(log_mel).to(self._device))
+        (features,) = self._graphs.encoder.execute(driver.Buffer.from_numpy(log_mel).to(self._device))
         return torch.from_dlpack(features)
 
     def start(self, features: torch.Tensor) -> TorchDecoderState:

@@ -25,19 +25,22 @@ class MaxFeatures:
 class MaxModel:
     """A SpeechModel whose features, keys, values and caches stay in device buffers."""
 
-    def __init__(self, checkpoint: Checkpoint, device: Device, progress: Progress = silent) -> None:
-        """Compile the graphs, or read them from the cache, and give them the checkpoint's weights."""
+    def __init__(
+        self, checkpoint: Checkpoint, device: Device, progress: Progress = silent, *, every_layer: bool = False
+    ) -> None:
+        """Compile the graphs, or read them from the cache, and give them the checkpoint's weights.
+
+        every_layer: compile what `layers` needs.
+        """
         self.dims: ModelDimensions = checkpoint.dims
         self._device = device.driver
-        # The compiled graphs read the arrays where they lie.
-        self._weights = dict(checkpoint.weights.items())
-        self._graphs = load_graphs(self.dims, self._weights, device, progress)
+        self._graphs = load_graphs(checkpoint, device, progress, every_layer=every_layer)
         self._caches: dict[int, list[driver.Buffer]] = {}
 
     def encode(self, log_mel: np.ndarray) -> MaxFeatures:
         """Encode log-mel windows, float32 [batch, n_mels, 3000]."""
-        (features,) = self._graphs["encoder"].execute(driver.Buffer.from_numpy(log_mel).to(self._device))
-        return MaxFeatures(len(log_mel), features, self._graphs["cross_attention"].execute(features))
+        *_, features = self._graphs.encoder.execute(driver.Buffer.from_numpy(log_mel).to(self._device))
+        return MaxFeatures(len(log_mel), features, self._graphs.cross_attention.execute(features))
 
     def start(self, features: MaxFeatures) -> "MaxDecoderState":
         """A decoder over encoded windows with an empty KV cache.
@@ -50,7 +53,17 @@ class MaxModel:
             self._caches[features.batch] = [
                 driver.Buffer.zeros(shape, DType.float32, self._device) for _ in range(2 * dims.n_text_layer)
             ]
-        return MaxDecoderState(self._graphs["decoder"], self._device, self._caches[features.batch], features.cross)
+        return MaxDecoderState(self._graphs.decoder, self._device, self._caches[features.batch], features.cross)
+
+    def layers(self, log_mel: np.ndarray, tokens: np.ndarray) -> dict[str, np.ndarray]:
+        """What every layer gives for windows and the tokens int64 [batch, n] after them, by name in the checkpoint."""
+        audio = self._graphs.encoder.execute(driver.Buffer.from_numpy(log_mel).to(self._device))
+        text = self.start(self.encode(log_mel)).layers(tokens, range(tokens.shape[1]))
+        names = ["conv1", "conv2", *(f"blocks.{i}" for i in range(self.dims.n_audio_layer)), "ln_post"]
+        values = dict(zip((f"encoder.{name}" for name in names), audio, strict=True))
+        names = [*(f"blocks.{i}" for i in range(self.dims.n_text_layer)), "ln", "logits"]
+        values |= dict(zip((f"decoder.{name}" for name in names), text, strict=True))
+        return {name: value.to_numpy() for name, value in values.items()}
 
     def synchronize(self, features: MaxFeatures) -> None:
         """Wait until the features are there."""
@@ -74,9 +87,13 @@ class MaxDecoderState:
 
     def advance(self, tokens: np.ndarray, positions: Sequence[int]) -> np.ndarray:
         """Append tokens, int64 [batch, n], and return float32 logits [batch, len(positions), n_vocab]."""
+        return self.layers(tokens, positions)[-1].to_numpy()
+
+    def layers(self, tokens: np.ndarray, positions: Sequence[int]) -> list[driver.Buffer]:
+        """As `advance`, with what every layer gives if the graph was compiled for it; the logits are the last."""
         start, stop = self._n_tokens, self._n_tokens + tokens.shape[1]
         mask = np.triu(np.full((stop - start, stop), -np.inf, dtype=np.float32), k=start + 1)
-        (logits,) = self._decoder.execute(
+        values = self._decoder.execute(
             self._on_device(tokens),
             np.array([start], dtype=np.int64),
             self._on_device(mask),
@@ -84,7 +101,7 @@ class MaxDecoderState:
             *self._tensors,
         )
         self._n_tokens = stop
-        return logits.to_numpy()
+        return values
 
     def _on_device(self, array: np.ndarray) -> driver.Buffer:
         return driver.Buffer.from_numpy(array).to(self._device)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import torch
@@ -52,7 +51,7 @@ class TorchModel:
     def __init__(self, model: whisper.Whisper) -> None:
         self.dims = ModelDimensions(**asdict(model.dims))
         self._model = model
-        self._hooks: list[Any] = []
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 
     @torch.no_grad()
     def encode(self, log_mel: np.ndarray) -> torch.Tensor:
@@ -61,10 +60,15 @@ class TorchModel:
 
     def start(self, features: torch.Tensor) -> "TorchDecoderState":
         """A decoder over features with an empty KV cache; a state is valid until the next one is started."""
-        for hook in self._hooks:
-            hook.remove()
+        self.release()
         cache, self._hooks = self._model.install_kv_cache_hooks()
         return TorchDecoderState(self._model, features, cache)
+
+    def release(self) -> None:
+        """Take the last state's hooks off the model, so that openai-whisper's own decoding can put on its own."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
 
     def synchronize(self, features: torch.Tensor) -> None:
         """Wait until the features are there."""

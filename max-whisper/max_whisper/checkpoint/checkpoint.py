@@ -1,11 +1,11 @@
 """What every published form of a Whisper model becomes."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from max_whisper.checkpoint.tensors import Weights
 from max_whisper.dimensions import ModelDimensions
 
 
@@ -16,7 +16,12 @@ class Checkpoint:
     name: str  # the name it was asked for by, or the file's or folder's
     path: Path  # the file or folder that the weights are read from
     dims: ModelDimensions
-    weights: Mapping[str, np.ndarray]  # float32, C-contiguous; the names and order of `expected_shapes(dims)`
+    weights: Weights  # by name: float32, C-contiguous; the names and order of `expected_shapes(dims)`
     alignment_heads: (
         np.ndarray | None
     )  # int64 [n, 2]: (layer, head) of the decoder's time-aligned cross-attention heads
+
+    @property
+    def is_float16(self) -> bool:
+        """Whether all weights are stored in float16, as published ones are."""
+        return all(self.weights.stored(name).dtype == np.float16 for name in self.weights)

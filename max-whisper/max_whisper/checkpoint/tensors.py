@@ -32,6 +32,10 @@ class StoredTensor:
             return (self.data.astype(np.uint32) << 16).view(np.float32)
         return np.require(self.data, np.float32, ["C", "ALIGNED"])
 
+    def read_stored(self) -> np.ndarray:
+        """The tensor as it is stored, a view of the file, where that is float16; otherwise as `read`."""
+        return self.data if self.data.dtype == np.float16 else self.read()
+
 
 class Weights(Mapping[str, np.ndarray]):
     """Tensors by name, each read and widened to float32 when it is asked for.
@@ -45,6 +49,10 @@ class Weights(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self._tensors[name].read()
+
+    def stored(self, name: str) -> np.ndarray:
+        """A tensor in float16 where the file holds that, else in float32."""
+        return self._tensors[name].read_stored()
 
     def __contains__(self, name: object) -> bool:
         return name in self._tensors

@@ -1,5 +1,5 @@
 """Everything that MAX compiles: Whisper's encoder and decoder as graphs."""
 
-from max_whisper.graphs.whisper import build_graphs, weights_for_graphs
+from max_whisper.graphs.whisper import KERNELS, build_graphs, weights_for_graphs
 
-__all__ = ["build_graphs", "weights_for_graphs"]
+__all__ = ["KERNELS", "build_graphs", "weights_for_graphs"]

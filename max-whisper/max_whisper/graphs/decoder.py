@@ -7,20 +7,28 @@ from max.graph import BufferValue, DeviceRef, TensorValue, Weight, ops
 from max.nn import Embedding, LayerList, Module
 
 from max_whisper.dimensions import ModelDimensions
-from max_whisper.graphs.layers import MLP, Attention, layer_norm
+from max_whisper.graphs.layers import (
+    MLP,
+    Attention,
+    few_rows_product,
+    layer_norm,
+    linear_for_tokens,
+    linear_for_windows,
+)
 
 
 class ResidualAttentionBlock(Module):
     """A pre-norm decoder block: causal self-attention over the cache, cross-attention to the audio, the MLP."""
 
-    def __init__(self, width: int, heads: int, dtype: DType, device: DeviceRef) -> None:
+    def __init__(self, width: int, heads: int, device: DeviceRef, stored: DType) -> None:
         super().__init__()
-        self.attn = Attention(width, heads, dtype, device)
-        self.attn_ln = layer_norm(width, dtype, device)
-        self.cross_attn = Attention(width, heads, dtype, device)
-        self.cross_attn_ln = layer_norm(width, dtype, device)
-        self.mlp = MLP(width, dtype, device)
-        self.mlp_ln = layer_norm(width, dtype, device)
+        linear = linear_for_tokens(device, stored)
+        self.attn = Attention(width, heads, linear, linear)
+        self.attn_ln = layer_norm(width, device)
+        self.cross_attn = Attention(width, heads, linear, linear_for_windows(device))
+        self.cross_attn_ln = layer_norm(width, device)
+        self.mlp = MLP(width, linear)
+        self.mlp_ln = layer_norm(width, device)
 
     def __call__(
         self,
@@ -49,17 +57,20 @@ class ResidualAttentionBlock(Module):
 
 
 class TextDecoder(Module):
-    """One graph for a prompt of any length and for a single token; the output projection is the token embedding."""
+    """One graph for a prompt of any length and for a single token; the output projection is the token embedding.
 
-    def __init__(self, dims: ModelDimensions, dtype: DType, device: DeviceRef) -> None:
+    The weights that every token reads are kept as `stored`: float16 or float32.
+    """
+
+    def __init__(self, dims: ModelDimensions, device: DeviceRef, stored: DType) -> None:
         super().__init__()
         width = dims.n_text_state
-        self.token_embedding = Embedding(dims.n_vocab, width, dtype, device)
-        self.positional_embedding = Weight("positional_embedding", dtype, [dims.n_text_ctx, width], device)
+        self.token_embedding = Embedding(dims.n_vocab, width, stored, device)
+        self.positional_embedding = Weight("positional_embedding", DType.float32, [dims.n_text_ctx, width], device)
         self.blocks = LayerList(
-            [ResidualAttentionBlock(width, dims.n_text_head, dtype, device) for _ in range(dims.n_text_layer)]
+            [ResidualAttentionBlock(width, dims.n_text_head, device, stored) for _ in range(dims.n_text_layer)]
         )
-        self.ln = layer_norm(width, dtype, device)
+        self.ln = layer_norm(width, device)
 
     def __call__(
         self,
@@ -82,7 +93,8 @@ class TextDecoder(Module):
         length = tokens.shape[1]
         begin = start[0]
         end = begin + ops.shape_to_tensor([length])[0]
-        x = self.token_embedding(tokens) + self.positional_embedding[(slice(begin, end), length), :]
+        x = ops.cast(self.token_embedding(tokens), DType.float32)
+        x = x + self.positional_embedding[(slice(begin, end), length), :]
         tensors = [(*caches[i : i + 2], *cross[i : i + 2]) for i in range(0, len(caches), 2)]
         block = self.blocks[0].build_subgraph("decoder_block", [x, mask, begin, end, *tensors[0]], "decoder.blocks.0.")
         given = {}
@@ -90,7 +102,7 @@ class TextDecoder(Module):
             arguments = (x, mask, begin, end, *layer)
             x = given[f"blocks.{i}"] = ops.call(block, *arguments, prefix=f"decoder.blocks.{i}.")[0].tensor
         given["ln"] = self.ln(ops.gather(x, positions, axis=1))
-        given["logits"] = given["ln"] @ ops.transpose(TensorValue(self.token_embedding.weight), 0, 1)
+        given["logits"] = few_rows_product(given["ln"], TensorValue(self.token_embedding.weight))
         return given
 
     def cross_keys_values(self, features: TensorValue) -> list[TensorValue]:

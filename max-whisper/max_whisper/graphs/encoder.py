@@ -5,18 +5,19 @@ from max.graph import DeviceRef, TensorValue, Weight, ops
 from max.nn import LayerList, Module
 
 from max_whisper.dimensions import ModelDimensions
-from max_whisper.graphs.layers import MLP, Attention, Conv1d, layer_norm
+from max_whisper.graphs.layers import MLP, Attention, Conv1d, layer_norm, linear_for_windows
 
 
 class ResidualAttentionBlock(Module):
     """A pre-norm encoder block: self-attention over the whole window, then the MLP."""
 
-    def __init__(self, width: int, heads: int, dtype: DType, device: DeviceRef) -> None:
+    def __init__(self, width: int, heads: int, device: DeviceRef) -> None:
         super().__init__()
-        self.attn = Attention(width, heads, dtype, device)
-        self.attn_ln = layer_norm(width, dtype, device)
-        self.mlp = MLP(width, dtype, device)
-        self.mlp_ln = layer_norm(width, dtype, device)
+        linear = linear_for_windows(device)
+        self.attn = Attention(width, heads, linear, linear)
+        self.attn_ln = layer_norm(width, device)
+        self.mlp = MLP(width, linear)
+        self.mlp_ln = layer_norm(width, device)
 
     def __call__(self, x: TensorValue) -> TensorValue:
         """[batch, length, width] -> the same."""
@@ -28,16 +29,16 @@ class ResidualAttentionBlock(Module):
 class AudioEncoder(Module):
     """Two convolutions, sinusoidal positions, `n_audio_layer` blocks and a last layer normalization."""
 
-    def __init__(self, dims: ModelDimensions, dtype: DType, device: DeviceRef) -> None:
+    def __init__(self, dims: ModelDimensions, device: DeviceRef) -> None:
         super().__init__()
         width = dims.n_audio_state
-        self.conv1 = Conv1d(dims.n_mels, width, 1, dtype, device)
-        self.conv2 = Conv1d(width, width, 2, dtype, device)
-        self.positional_embedding = Weight("positional_embedding", dtype, [dims.n_audio_ctx, width], device)
+        self.conv1 = Conv1d(dims.n_mels, width, 1, device)
+        self.conv2 = Conv1d(width, width, 2, device)
+        self.positional_embedding = Weight("positional_embedding", DType.float32, [dims.n_audio_ctx, width], device)
         self.blocks = LayerList(
-            [ResidualAttentionBlock(width, dims.n_audio_head, dtype, device) for _ in range(dims.n_audio_layer)]
+            [ResidualAttentionBlock(width, dims.n_audio_head, device) for _ in range(dims.n_audio_layer)]
         )
-        self.ln_post = layer_norm(width, dtype, device)
+        self.ln_post = layer_norm(width, device)
 
     def __call__(self, log_mel: TensorValue) -> dict[str, TensorValue]:
         """What each layer gives, by its name in the checkpoint, in order.

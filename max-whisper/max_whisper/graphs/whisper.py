@@ -1,16 +1,22 @@
 """A Whisper model as three graphs that are compiled together: `encoder`, `cross_attention` and `decoder`."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from max.dtype import DType
 from max.graph import BufferType, DeviceRef, Graph, TensorType, TensorValue
 from max.graph import Module as GraphModule
+from max.graph.graph import default_custom_extensions_scope
 from max.nn import Module
 
+from max_whisper.checkpoint.tensors import Weights
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.graphs.decoder import TextDecoder
 from max_whisper.graphs.encoder import AudioEncoder
+
+KERNELS = Path(__file__).parents[1] / "kernels"
+"""The folder of Mojo operations that the graphs call."""
 
 
 class Whisper(Module):
@@ -19,10 +25,10 @@ class Whisper(Module):
     A graph renames the weights of the module it is traced from, so each graph is traced from a module of its own.
     """
 
-    def __init__(self, dims: ModelDimensions, dtype: DType, device: DeviceRef) -> None:
+    def __init__(self, dims: ModelDimensions, device: DeviceRef, stored: DType) -> None:
         super().__init__()
-        self.encoder = AudioEncoder(dims, dtype, device)
-        self.decoder = TextDecoder(dims, dtype, device)
+        self.encoder = AudioEncoder(dims, device)
+        self.decoder = TextDecoder(dims, device, stored)
         for name, weight in self.raw_state_dict().items():
             weight.name = name
 
@@ -31,8 +37,10 @@ class Whisper(Module):
         return self.encoder(log_mel)
 
 
+# Subgraphs have no parameter for the kernels that they call.
+@default_custom_extensions_scope(KERNELS)
 def build_graphs(
-    dims: ModelDimensions, device: DeviceRef, *, dtype: DType = DType.float32, every_layer: bool = False
+    dims: ModelDimensions, device: DeviceRef, *, stored: DType = DType.float32, every_layer: bool = False
 ) -> GraphModule:
     """Trace the graphs of a model of `dims` for a device, in one module, so that they share compiled kernels.
 
@@ -43,34 +51,35 @@ def build_graphs(
         [length, held]; int64 [positions]; a key and a value cache [batch, n_text_head, n_text_ctx, head width] for
         each layer, updated in place; the outputs of cross_attention -> logits [batch, positions, n_vocab].
 
+    stored: the precision of the weights that every token reads, float16 or float32; float16 on a CPU only.
     every_layer: encoder and decoder give what each of their layers gives, the features and the logits last.
     """
     module = GraphModule()
     head = dims.n_text_state // dims.n_text_head
-    features = TensorType(dtype, ["batch", dims.n_audio_ctx, dims.n_audio_state], device)
+    features = TensorType(DType.float32, ["batch", dims.n_audio_ctx, dims.n_audio_state], device)
 
-    log_mel = TensorType(dtype, ["batch", dims.n_mels, 2 * dims.n_audio_ctx], device)
+    log_mel = TensorType(DType.float32, ["batch", dims.n_mels, 2 * dims.n_audio_ctx], device)
     with Graph("encoder", input_types=[log_mel], module=module) as graph:
-        layers = Whisper(dims, dtype, device).encoder(graph.inputs[0].tensor)
+        layers = Whisper(dims, device, stored).encoder(graph.inputs[0].tensor)
         graph.output(*_outputs(layers, every_layer))
 
     with Graph("cross_attention", input_types=[features], module=module) as graph:
-        graph.output(*Whisper(dims, dtype, device).decoder.cross_keys_values(graph.inputs[0].tensor))
+        graph.output(*Whisper(dims, device, stored).decoder.cross_keys_values(graph.inputs[0].tensor))
 
     n_tensors = 2 * dims.n_text_layer
-    cache = BufferType(dtype, ["batch", dims.n_text_head, dims.n_text_ctx, head], device)
-    cross = TensorType(dtype, ["batch", dims.n_text_head, dims.n_audio_ctx, head], device)
+    cache = BufferType(DType.float32, ["batch", dims.n_text_head, dims.n_text_ctx, head], device)
+    cross = TensorType(DType.float32, ["batch", dims.n_text_head, dims.n_audio_ctx, head], device)
     inputs = [
         TensorType(DType.int64, ["batch", "length"], device),
         TensorType(DType.int64, [1], DeviceRef.CPU()),
-        TensorType(dtype, ["length", "held"], device),
+        TensorType(DType.float32, ["length", "held"], device),
         TensorType(DType.int64, ["positions"], device),
         *[cache] * n_tensors,
         *[cross] * n_tensors,
     ]
     with Graph("decoder", input_types=inputs, module=module) as graph:
         tokens, start, mask, positions, *tensors = graph.inputs
-        layers = Whisper(dims, dtype, device).decoder(
+        layers = Whisper(dims, device, stored).decoder(
             tokens.tensor,
             start.tensor,
             mask.tensor,
@@ -87,10 +96,16 @@ def _outputs(layers: Mapping[str, TensorValue], every_layer: bool) -> list[Tenso
     return values if every_layer else values[-1:]
 
 
-def weights_for_graphs(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A checkpoint's weights as the graphs read them: the convolutions' filters as [1, kernel, in, out]."""
-    filters = ("encoder.conv1.weight", "encoder.conv2.weight")
+def weights_for_graphs(weights: Weights, dims: ModelDimensions, stored: DType) -> dict[str, np.ndarray]:
+    """A checkpoint's weights as the graphs read them.
+
+    The convolutions' filters are turned to [1, kernel, in, out]; the weights that every token reads are as `stored`;
+    all others are float32.
+    """
+    expected = Whisper(dims, DeviceRef.CPU(), stored).raw_state_dict()
     return {
-        name: np.ascontiguousarray(weight.transpose(2, 1, 0)[None]) if name in filters else weight
-        for name, weight in weights.items()
+        name: np.ascontiguousarray(weights[name].transpose(2, 1, 0)[None])
+        if ".conv" in name and name.endswith(".weight")
+        else (weights.stored(name) if weight.dtype == DType.float16 else weights[name])
+        for name, weight in expected.items()
     }

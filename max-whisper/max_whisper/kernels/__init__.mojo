@@ -1,0 +1,1 @@
+from .few_rows_linear import *

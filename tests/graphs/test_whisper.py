@@ -1,0 +1,111 @@
+"""The compiled graphs against openai-whisper on PyTorch: random weights in true shapes, and batches."""
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.parity import LIMITS, STEPS, compare, greedy_tokens
+from benchmarks.random_models import random_checkpoint
+from max_whisper.backends.max import MaxModel
+from max_whisper.backends.torch import TorchModel, reference_model
+from max_whisper.checkpoint import Checkpoint, load_checkpoint
+from max_whisper.runtime import select_device
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Checkpoint:
+    """Two layers in the shapes of `tiny`."""
+    return load_checkpoint(random_checkpoint("tiny", layers=2))
+
+
+@pytest.fixture(scope="module")
+def compiled_tiny(tiny: Checkpoint) -> MaxModel:
+    return MaxModel(tiny, select_device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def reference_tiny(tiny: Checkpoint) -> TorchModel:
+    return TorchModel(reference_model(tiny, torch.device("cpu")))
+
+
+def noise(batch: int, n_mels: int = 80) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((batch, n_mels, 3000), dtype=np.float32)
+
+
+@pytest.mark.parametrize("name", ["tiny", "base", "turbo"])
+def test_features_logits_and_tokens_are_the_references(name: str) -> None:
+    checkpoint = load_checkpoint(random_checkpoint(name, layers=2))
+    ours = MaxModel(checkpoint, select_device("cpu"))
+    reference = TorchModel(reference_model(checkpoint, torch.device("cpu")))
+    dims = checkpoint.dims
+    log_mel = noise(1, dims.n_mels)
+    tokens = np.random.default_rng(1).integers(0, dims.n_vocab, (1, 70))
+
+    features, expected = ours.encode(log_mel), reference.encode(log_mel)
+    assert np.abs(features.features.to_numpy() - expected.numpy()).max() < LIMITS["features"]
+    state, expected_state = ours.start(features), reference.start(expected)
+    positions = [0, 3, 69]
+    logits, expected_logits = state.advance(tokens, positions), expected_state.advance(tokens, positions)
+    assert logits.shape == (1, 3, dims.n_vocab)
+    assert expected_logits.std() > 1
+    assert np.abs(logits - expected_logits).max() < LIMITS["logits"]
+
+    chosen = greedy_tokens(ours, log_mel)
+    assert chosen == greedy_tokens(reference, log_mel)
+    assert len(set(chosen)) > STEPS // 4  # not one token over and over
+
+
+def test_a_prompt_at_once_is_a_prompt_token_by_token(compiled_tiny: MaxModel, reference_tiny: TorchModel) -> None:
+    log_mel = noise(1)
+    tokens = np.random.default_rng(2).integers(0, 51865, (1, 9))
+    expected = reference_tiny.start(reference_tiny.encode(log_mel)).advance(tokens, range(9))
+    features = compiled_tiny.encode(log_mel)
+    for pieces in ([9], [1] * 9, [4, 1, 3, 1]):
+        state, logits, done = compiled_tiny.start(features), [], 0
+        for n in pieces:
+            logits.append(state.advance(tokens[:, done : done + n], range(n)))
+            done += n
+        np.testing.assert_allclose(np.concatenate(logits, axis=1), expected, atol=LIMITS["logits"], rtol=0)
+
+
+def test_rows_of_a_batch_are_what_they_are_alone(compiled_tiny: MaxModel, reference_tiny: TorchModel) -> None:
+    log_mel = noise(3)
+    tokens = np.random.default_rng(3).integers(0, 51865, (3, 6))
+    features = compiled_tiny.encode(log_mel)
+    state = compiled_tiny.start(features)
+    logits = np.concatenate([state.advance(tokens[:, :5], [4]), state.advance(tokens[:, 5:], [0])], axis=1)
+    for row in range(3):
+        expected = reference_tiny.start(reference_tiny.encode(log_mel[row : row + 1]))
+        np.testing.assert_allclose(
+            logits[row : row + 1],
+            expected.advance(tokens[row : row + 1], [4, 5]),
+            atol=LIMITS["logits"],
+            rtol=0,
+        )
+
+
+def test_the_whole_context_can_be_filled(compiled_tiny: MaxModel, reference_tiny: TorchModel) -> None:
+    log_mel = noise(1)
+    tokens = np.random.default_rng(4).integers(0, 51865, (1, 448))
+    expected = reference_tiny.start(reference_tiny.encode(log_mel)).advance(tokens, [446, 447])
+    state = compiled_tiny.start(compiled_tiny.encode(log_mel))
+    state.advance(tokens[:, :447], [446])
+    logits = state.advance(tokens[:, 447:], [0])
+    np.testing.assert_allclose(logits, expected[:, 1:], atol=LIMITS["logits"], rtol=0)
+
+
+def test_features_can_be_started_again(compiled_tiny: MaxModel) -> None:
+    features = compiled_tiny.encode(noise(1))
+    tokens = np.array([[50258, 50259, 50359]])
+    first = compiled_tiny.start(features).advance(tokens, [2])
+    np.testing.assert_array_equal(compiled_tiny.start(features).advance(tokens, [2]), first)
+
+
+def test_the_parity_lab_sees_every_layer_and_finds_a_wrong_weight(tiny: Checkpoint) -> None:
+    parity = compare(tiny)
+    assert parity.is_equal
+    assert [layer.name for layer in parity.layers] == [
+        *("encoder.conv1", "encoder.conv2", "encoder.blocks.0", "encoder.blocks.1", "encoder.ln_post"),
+        *("decoder.blocks.0", "decoder.blocks.1", "decoder.ln", "decoder.logits", "features", "logits"),
+    ]
+    assert all(layer.cosine > 0.999999 and layer.deviation > 0.1 for layer in parity.layers)
