@@ -30,7 +30,7 @@ class Segment:
     def to_dict(self) -> dict[str, Any]:
         """The segment as openai-whisper's dictionary: the same keys in the same order, the tokens a list."""
         # It gives a segment that it has emptied a list of words, whether or not words were asked for.
-        words = {} if self.tokens else {"words": []}
+        words: dict[str, Any] = {} if self.tokens else {"words": []}
         return {
             "id": self.id,
             "seek": self.seek,

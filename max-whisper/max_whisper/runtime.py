@@ -78,6 +78,13 @@ def load_graphs(
     checkpoint: Checkpoint, device: Device, progress: Progress = silent, *, every_layer: bool = False
 ) -> LoadedGraphs:
     """Compile a checkpoint's graphs, or read them from the cache, and give them its weights."""
+    try:
+        return _load_graphs(checkpoint, device, progress, every_layer)
+    finally:
+        _restore_environment()
+
+
+def _load_graphs(checkpoint: Checkpoint, device: Device, progress: Progress, every_layer: bool) -> LoadedGraphs:
     dims = checkpoint.dims
     # Our kernel that widens float16 as it reads is for CPUs.
     stored = DType.float16 if checkpoint.is_float16 and device.name == "cpu" else DType.float32
@@ -103,6 +110,19 @@ def _compile(session: engine.InferenceSession, module: GraphModule, path: Path) 
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _restore_environment() -> None:
+    """Undo what MAX 26.7 does to the environment, behind `os.environ`, when it loads an operation in Mojo.
+
+    It points these variables at the Python it finds on the PATH, and programs that this one starts would run in that
+    instead of their virtual environment.
+    """
+    for name in ("PYTHONEXECUTABLE", "PYTHONHOME", "PYTHONPATH", "MOJO_PYTHON_LIBRARY"):
+        if name in os.environ:
+            os.putenv(name, os.environ[name])
+        else:
+            os.unsetenv(name)
 
 
 def _cache_key(dims: ModelDimensions, device: Device, stored: DType, every_layer: bool) -> str:

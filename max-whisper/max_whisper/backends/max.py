@@ -13,13 +13,13 @@ from max_whisper.progress import Progress, silent
 from max_whisper.runtime import Device, load_graphs
 
 
-@dataclass(frozen=True)
+@dataclass
 class MaxFeatures:
     """A batch of encoded windows, on the device."""
 
     batch: int
     features: driver.Buffer  # float32 [batch, n_audio_ctx, n_audio_state]
-    cross: list[driver.Buffer]  # cross-attention's key and value of each decoder layer
+    cross: list[driver.Buffer] | None = None  # each decoder layer's cross-attention key and value, when first needed
 
 
 class MaxModel:
@@ -40,13 +40,15 @@ class MaxModel:
     def encode(self, log_mel: np.ndarray) -> MaxFeatures:
         """Encode log-mel windows, float32 [batch, n_mels, 3000]."""
         *_, features = self._graphs.encoder.execute(driver.Buffer.from_numpy(log_mel).to(self._device))
-        return MaxFeatures(len(log_mel), features, self._graphs.cross_attention.execute(features))
+        return MaxFeatures(len(log_mel), features)
 
     def start(self, features: MaxFeatures) -> "MaxDecoderState":
         """A decoder over encoded windows with an empty KV cache.
 
         One cache is kept for each batch size, so a state is valid until the next one of its size is started.
         """
+        if features.cross is None:
+            features.cross = self._graphs.cross_attention.execute(features.features)
         if features.batch not in self._caches:
             dims = self.dims
             shape = (features.batch, dims.n_text_head, dims.n_text_ctx, dims.n_text_state // dims.n_text_head)

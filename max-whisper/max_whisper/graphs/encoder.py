@@ -21,8 +21,7 @@ class ResidualAttentionBlock(Module):
 
     def __call__(self, x: TensorValue) -> TensorValue:
         """[batch, length, width] -> the same."""
-        normalized = self.attn_ln(x)
-        x = x + self.attn(normalized, *self.attn.keys_values(normalized))
+        x = x + self.attn.attend(*self.attn.queries_keys_values(self.attn_ln(x)))
         return x + self.mlp(self.mlp_ln(x))
 
 
