@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="a .safetensors file, or a model's name with --backend")
     parser.add_argument("--fsdd", type=Path, required=True, help="free-spoken-digit-dataset.tar.xz")
     parser.add_argument("--backend", choices=["torch", "hybrid", "max"], help="transcribe with max-whisper")
-    parser.add_argument("--count", type=int, default=60, help="recordings in a set (a tenth of it long ones)")
+    parser.add_argument("--count", type=int, default=100, help="recordings in a set (a tenth of it long ones)")
     parser.add_argument("--sets", nargs="*", default=[], help="only sets whose names contain one of these words")
     parser.add_argument("--show-errors", action="store_true")
     parser.add_argument("--json", type=Path, help="write the results to this file")

@@ -57,7 +57,9 @@ def main() -> None:
     corpus = work / "corpus"
     work.mkdir(parents=True, exist_ok=True)
 
+    print("human speech", flush=True)
     subprocess.run(command("human", fsdd=archive, out=corpus), cwd=ROOT, check=True)
+    print("synthetic speech", flush=True)
     speech = command("corpus", out=corpus, utterances=arguments.utterances, processes=arguments.processes)
     with subprocess.Popen(["nice", *speech], cwd=ROOT) as synthesis:
         wait_for_speech(synthesis, corpus)
