@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from max.graph import DeviceRef
 
 from benchmarks.parity import LIMITS, STEPS, compare, greedy_tokens
 from benchmarks.random_models import random_checkpoint
 from max_whisper.backends.max import MaxModel
 from max_whisper.backends.torch import TorchModel, reference_model
 from max_whisper.checkpoint import Checkpoint, load_checkpoint
+from max_whisper.graphs import build_graphs
 from max_whisper.runtime import select_device
 
 
@@ -109,3 +111,12 @@ def test_the_parity_lab_sees_every_layer_and_finds_a_wrong_weight(tiny: Checkpoi
         *("decoder.blocks.0", "decoder.blocks.1", "decoder.ln", "decoder.logits", "features", "logits"),
     ]
     assert all(layer.cosine > 0.999999 and layer.deviation > 0.1 for layer in parity.layers)
+
+
+def test_the_same_graphs_are_built_for_a_gpu(tiny: Checkpoint) -> None:
+    # Tracing needs no GPU; float16 weights and their kernel are for CPUs.
+    program = str(build_graphs(tiny.dims, DeviceRef.GPU()).mlir_module)
+    assert "few_rows_linear" not in program
+    for name in ("encoder", "cross_attention", "decoder"):
+        assert f"@{name}" in program
+    assert program.count("gpu:0") > 100
