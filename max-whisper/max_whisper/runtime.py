@@ -4,21 +4,19 @@ import hashlib
 import json
 import os
 import platform
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 from max import driver, engine
 from max.dtype import DType
 from max.graph import DeviceRef
-from max.graph import Module as GraphModule
 
 from max_whisper import graphs
 from max_whisper.cache import cache_dir
 from max_whisper.checkpoint import Checkpoint
+from max_whisper.checkpoint.atomic import replacing
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.errors import DeviceError
 from max_whisper.progress import Progress, Step, silent
@@ -45,7 +43,7 @@ class Device:
 
 
 def select_device(name: str = "auto") -> Device:
-    """The device of that name; `auto` is a GPU where there is one.
+    """The device of that name; `auto` is a GPU where there is one, except Apple's, on which nothing was tried yet.
 
     Raises DeviceError for a name that is none, and for a GPU on a machine without.
     """
@@ -54,7 +52,7 @@ def select_device(name: str = "auto") -> Device:
     has_gpu = driver.accelerator_count() > 0
     if name == "gpu" and not has_gpu:
         raise DeviceError("no GPU that MAX can use was found on this machine; it has: cpu")
-    if name == "cpu" or not has_gpu:
+    if name == "cpu" or not has_gpu or (name == "auto" and platform.system() == "Darwin"):
         return Device("cpu", driver.CPU())
     return Device("gpu", driver.Accelerator())
 
@@ -89,27 +87,30 @@ def _load_graphs(checkpoint: Checkpoint, device: Device, progress: Progress, eve
     # Our kernel that widens float16 as it reads is for CPUs.
     stored = DType.float16 if checkpoint.is_float16 and device.name == "cpu" else DType.float32
     session = engine.InferenceSession(devices=[device.driver])
-    path = compiled_dir() / f"{_cache_key(dims, device, stored, every_layer)}.mef"
-    if not path.exists():
-        progress(Step(f"compiling the encoder and the decoder for this {device.name.upper()}, once, a minute or two"))
-        _compile(session, graphs.build_graphs(dims, device.reference, stored=stored, every_layer=every_layer), path)
+    path = compiled_dir() / f"{cache_key(dims, device, stored, every_layer)}.mef"
+    compiled = _read(path)
+    if compiled is None:
+        # Makes sure that the result can be kept before it takes a minute to compute it.
+        with replacing(path) as unfinished:
+            progress(
+                Step(f"compiling the encoder and the decoder for this {device.name.upper()}, once, about a minute")
+            )
+            module = graphs.build_graphs(dims, device.reference, stored=stored, every_layer=every_layer)
+            compiled = session.compile(module, custom_extensions=[graphs.KERNELS])
+            compiled.export_mef(unfinished)
     progress(Step("loading the model"))
     weights = graphs.weights_for_graphs(checkpoint.weights, dims, stored)
-    return LoadedGraphs(**session.init_all(engine.read(path), weights_registry=weights), weights=weights)
+    return LoadedGraphs(**session.init_all(compiled, weights_registry=weights), weights=weights)
 
 
-def _compile(session: engine.InferenceSession, module: GraphModule, path: Path) -> None:
-    compiled = session.compile(module, custom_extensions=[graphs.KERNELS])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Two processes may compile the same graphs at once; each writes its own file, and the last one stays.
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(descriptor)
+def _read(path: Path) -> engine.CompiledModel | None:
+    """Compiled graphs from the cache; None where they are not there, or damaged."""
+    if not path.exists():
+        return None
     try:
-        compiled.export_mef(temporary)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        return engine.read(path)
+    except RuntimeError:
+        return None
 
 
 def _restore_environment() -> None:
@@ -125,7 +126,7 @@ def _restore_environment() -> None:
             os.unsetenv(name)
 
 
-def _cache_key(dims: ModelDimensions, device: Device, stored: DType, every_layer: bool) -> str:
+def cache_key(dims: ModelDimensions, device: Device, stored: DType, every_layer: bool) -> str:
     """A readable name that changes with all that the compiled code depends on."""
     source = hashlib.sha256()
     for path in sorted([*Path(graphs.__file__).parent.glob("*.py"), *graphs.KERNELS.glob("*.mojo")]):
@@ -135,7 +136,7 @@ def _cache_key(dims: ModelDimensions, device: Device, stored: DType, every_layer
         "device": [device.name, device.architecture],
         "stored": stored.name,
         "every_layer": every_layer,
-        "max": metadata.version("max"),
+        "max": driver.__version__,
         "source": source.hexdigest(),
         "system": [platform.system(), platform.machine()],
     }

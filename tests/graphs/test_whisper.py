@@ -1,11 +1,16 @@
 """The compiled graphs against openai-whisper on PyTorch: random weights in true shapes, and batches."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
+import whisper
 from max.graph import DeviceRef
+from rich.console import Console
 
-from benchmarks.parity import LIMITS, STEPS, compare, greedy_tokens
+import max_whisper.backends.torch
+from benchmarks.parity import LIMITS, STEPS, compare, greedy_tokens, parity_table
 from benchmarks.random_models import random_checkpoint
 from max_whisper.backends.max import MaxModel
 from max_whisper.backends.torch import TorchModel, reference_model
@@ -103,7 +108,7 @@ def test_features_can_be_started_again(compiled_tiny: MaxModel) -> None:
     np.testing.assert_array_equal(compiled_tiny.start(features).advance(tokens, [2]), first)
 
 
-def test_the_parity_lab_sees_every_layer_and_finds_a_wrong_weight(tiny: Checkpoint) -> None:
+def test_the_parity_lab_sees_every_layer(tiny: Checkpoint) -> None:
     parity = compare(tiny)
     assert parity.is_equal
     assert [layer.name for layer in parity.layers] == [
@@ -111,6 +116,24 @@ def test_the_parity_lab_sees_every_layer_and_finds_a_wrong_weight(tiny: Checkpoi
         *("decoder.blocks.0", "decoder.blocks.1", "decoder.ln", "decoder.logits", "features", "logits"),
     ]
     assert all(layer.cosine > 0.999999 and layer.deviation > 0.1 for layer in parity.layers)
+
+
+def test_the_parity_lab_finds_the_first_layer_that_is_off(tiny: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong_reference(checkpoint: Checkpoint, device: torch.device) -> whisper.Whisper:
+        model = reference_model(checkpoint, device)
+        bias = model.encoder.blocks[1].mlp[2].bias
+        bias.data = bias.data + 0.01
+        return model
+
+    monkeypatch.setattr(max_whisper.backends.torch, "reference_model", wrong_reference)
+    parity = compare(tiny)
+    assert not parity.is_equal
+    off = [layer.name for layer in parity.layers if not layer.is_equal]
+    assert off[0] == "encoder.blocks.1"
+    assert "encoder.blocks.0" not in off
+    table = io.StringIO()
+    Console(file=table, width=160).print(parity_table(parity))
+    assert "encoder.blocks.1 - first over the limit" in table.getvalue()
 
 
 def test_the_same_graphs_are_built_for_a_gpu(tiny: Checkpoint) -> None:

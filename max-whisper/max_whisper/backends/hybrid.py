@@ -23,6 +23,7 @@ class HybridModel:
     def encode(self, log_mel: np.ndarray) -> torch.Tensor:
         """Encode log-mel windows, float32 [batch, n_mels, 3000] -> float32 [batch, n_audio_ctx, n_audio_state]."""
         (features,) = self._graphs.encoder.execute(driver.Buffer.from_numpy(log_mel).to(self._device))
+        self._device.synchronize()  # PyTorch does not wait for MAX's queue
         return torch.from_dlpack(features)
 
     def start(self, features: torch.Tensor) -> TorchDecoderState:

@@ -18,12 +18,10 @@ def select_torch_device(name: str = "auto") -> torch.device:
     """PyTorch's device for `auto`, `cpu` or `gpu`. Raises DeviceError for a GPU where PyTorch has none."""
     if name not in ("auto", "cpu", "gpu"):
         raise DeviceError(f"unknown device {name!r}: choose one of auto, cpu, gpu")
-    has_cuda, has_mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if name == "gpu" and not (has_cuda or has_mps):
+    has_gpu = torch.cuda.is_available()  # NVIDIA's and AMD's
+    if name == "gpu" and not has_gpu:
         raise DeviceError("no GPU that PyTorch can use was found on this machine; it has: cpu")
-    if name == "cpu" or not (has_cuda or has_mps):
-        return torch.device("cpu")
-    return torch.device("cuda" if has_cuda else "mps")
+    return torch.device("cpu" if name == "cpu" or not has_gpu else "cuda")
 
 
 def reference_model(checkpoint: Checkpoint, device: torch.device) -> whisper.Whisper:

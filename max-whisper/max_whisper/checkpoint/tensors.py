@@ -34,7 +34,7 @@ class StoredTensor:
 
     def read_stored(self) -> np.ndarray:
         """The tensor as it is stored, a view of the file, where that is float16; otherwise as `read`."""
-        return self.data if self.data.dtype == np.float16 else self.read()
+        return np.require(self.data, None, ["C", "ALIGNED"]) if self.data.dtype == np.float16 else self.read()
 
 
 class Weights(Mapping[str, np.ndarray]):

@@ -46,10 +46,10 @@ def few_rows_product(x: TensorValue, weight: TensorValue) -> TensorValue:
     """x [batch, length, in] times weight [out, in] -> [batch, length, out]; the weight may be float16.
 
     On a CPU it is our kernel `few_rows_linear`, which widens a weight as it reads it; widening is exact, so this is the
-    float32 product. Elsewhere the weight is float32 and the product MAX's own.
+    float32 product. Elsewhere, and for a width that the kernel does not take, the product is MAX's own.
     """
-    if not x.device.is_cpu():
-        return x @ ops.transpose(weight, 0, 1)
+    if not x.device.is_cpu() or int(x.shape[-1]) % 16:
+        return x @ ops.transpose(ops.cast(weight, DType.float32), 0, 1)
     batch, length, depth = x.shape
     rows = ops.reshape(x, [batch * length, depth])
     result = TensorType(DType.float32, [rows.shape[0], weight.shape[0]], x.device)

@@ -1,0 +1,128 @@
+"""Compiled graphs: kept once, under a name that changes with all they depend on; devices."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from max import driver
+from max.dtype import DType
+
+from max_whisper import graphs, runtime
+from max_whisper.checkpoint import load_checkpoint
+from max_whisper.errors import CheckpointError, DeviceError
+from max_whisper.progress import Step
+from max_whisper.runtime import Device, cache_key, load_graphs, select_device
+
+CPU = select_device("cpu")
+
+
+@pytest.fixture
+def messages() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def progress(messages: list[str]) -> Callable[[Step], None]:
+    return lambda step: messages.append(step.message)
+
+
+def compiled_file() -> Path:
+    nano = load_checkpoint("nano")
+    load_graphs(nano, CPU)
+    return runtime.compiled_dir() / f"{cache_key(nano.dims, CPU, DType.float16, False)}.mef"
+
+
+def test_a_second_start_compiles_nothing(
+    monkeypatch: pytest.MonkeyPatch, messages: list[str], progress: Callable[[Step], None]
+) -> None:
+    assert compiled_file().exists()
+
+    def compile_again(*_: object, **__: object) -> None:
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr(runtime.engine.InferenceSession, "compile", compile_again)
+    monkeypatch.setattr(graphs, "build_graphs", compile_again)
+    load_graphs(load_checkpoint("nano"), CPU, progress)
+    assert messages == ["loading the model"]
+
+
+def test_a_damaged_file_is_compiled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, messages: list[str], progress: Callable[[Step], None]
+) -> None:
+    whole = compiled_file()
+    monkeypatch.setattr(runtime, "compiled_dir", lambda: tmp_path)
+    damaged = tmp_path / whole.name
+    damaged.write_bytes(whole.read_bytes()[:1000])
+    load_graphs(load_checkpoint("nano"), CPU, progress)
+    assert messages[0].startswith("compiling the encoder and the decoder for this CPU")
+    assert damaged.stat().st_size > 1000
+    assert [path.name for path in tmp_path.iterdir()] == [whole.name]  # nothing half-written beside it
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_compiling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(runtime, "compiled_dir", lambda: tmp_path / "file" / "compiled")
+    monkeypatch.setattr(graphs, "build_graphs", lambda *_, **__: pytest.fail("traced"))
+    with pytest.raises(CheckpointError, match=r"cannot write .*MAX_WHISPER_CACHE"):
+        load_graphs(load_checkpoint("nano"), CPU)
+
+
+def test_the_name_changes_with_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dims = load_checkpoint("nano").dims
+    names = [
+        cache_key(dims, CPU, DType.float16, False),
+        cache_key(dims, CPU, DType.float32, False),
+        cache_key(dims, CPU, DType.float16, True),
+        cache_key(replace(dims, n_vocab=51866), CPU, DType.float16, False),
+        cache_key(dims, GpuLike("gpu", driver.CPU()), DType.float16, False),
+    ]
+    with monkeypatch.context() as changed:
+        changed.setattr(driver, "__version__", "0.0.0")
+        names.append(cache_key(dims, CPU, DType.float16, False))
+    with monkeypatch.context() as changed:
+        changed.setattr(runtime, "_cpu_architecture", lambda: "another CPU")
+        names.append(cache_key(dims, CPU, DType.float16, False))
+    with monkeypatch.context() as changed:
+        kernels = shutil.copytree(graphs.KERNELS, tmp_path / "kernels")
+        (kernels / "few_rows_linear.mojo").write_text("# another kernel")
+        changed.setattr(graphs, "KERNELS", kernels)
+        names.append(cache_key(dims, CPU, DType.float16, False))
+    assert len(set(names)) == len(names)
+    assert names[0] == cache_key(dims, CPU, DType.float16, False)
+
+
+class GpuLike(Device):
+    """A device with the name of a GPU, on a machine that may have none."""
+
+    @property
+    def architecture(self) -> str:
+        return "sm_90a"
+
+
+def test_child_processes_see_the_environment_as_it_was() -> None:
+    compiled_file()
+    seen = subprocess.run(["env"], capture_output=True, text=True, check=True).stdout.splitlines()
+    for name in ("PYTHONEXECUTABLE", "PYTHONHOME", "PYTHONPATH", "MOJO_PYTHON_LIBRARY"):
+        told = [line for line in seen if line.startswith(f"{name}=")]
+        assert told == ([f"{name}={os.environ[name]}"] if name in os.environ else [])
+
+
+def test_devices() -> None:
+    assert select_device("cpu").name == "cpu"
+    assert select_device("auto").name in ("cpu", "gpu")
+    with pytest.raises(DeviceError, match="unknown device 'tpu': choose one of auto, cpu, gpu"):
+        select_device("tpu")
+
+
+def test_the_device_is_told_before_a_model_is_looked_for() -> None:
+    from max_whisper import load_model
+
+    for backend in ("max", "hybrid", "torch"):
+        with pytest.raises(DeviceError, match="unknown device 'tpu'"):
+            load_model("no such model", backend=backend, device="tpu")
