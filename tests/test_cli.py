@@ -15,7 +15,9 @@ import pytest
 import max_whisper.transcriber
 from max_whisper import cli
 from max_whisper.audio import SAMPLE_RATE
-from max_whisper.errors import CheckpointError
+from max_whisper.checkpoint.official import OFFICIAL_MODELS
+from max_whisper.errors import AudioError, CheckpointError
+from max_whisper.progress import Step
 from max_whisper.results import Segment, Transcription
 from max_whisper.version import __version__
 
@@ -47,6 +49,7 @@ class FakeTranscriber:
     """Hears the same words in everything, and remembers what it was asked."""
 
     def __init__(self) -> None:
+        self.dims = OFFICIAL_MODELS["tiny"].dims
         self.loaded: list[tuple[str, dict[str, Any]]] = []
         self.heard: list[tuple[int, dict[str, Any]]] = []
 
@@ -55,6 +58,8 @@ class FakeTranscriber:
         return self
 
     def stream(self, audio: np.ndarray, **options: Any) -> Stream:
+        progress = options.pop("progress")
+        progress(Step("transcribing", 1, 2, "s"))
         self.heard.append((len(audio), options))
         return Stream()
 
@@ -129,6 +134,15 @@ def test_options_in_both_spellings(transcriber: FakeTranscriber, recording: Path
     assert heard["task"] == "translate"
 
 
+def test_the_bar_moves_as_the_transcriber_reports(
+    monkeypatch: pytest.MonkeyPatch, transcriber: FakeTranscriber, recording: Path, tmp_path: Path
+) -> None:
+    shown: list[Step] = []
+    monkeypatch.setattr(cli.ConsoleProgress, "__call__", lambda self, step: shown.append(step))
+    assert cli.run(["transcribe", str(recording), "-o", str(tmp_path)]) == 0
+    assert shown == [Step("transcribing talk.v2.wav", done, 2, "s") for done in (0, 1)]
+
+
 def test_verbose_false_prints_no_segments(
     transcriber: FakeTranscriber, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,7 +155,7 @@ def test_one_bad_file_does_not_stop_the_others(
 ) -> None:
     missing = tmp_path / "missing.mp3"
     files = [str(missing), str(recording), str(tmp_path)]
-    assert cli.run(["transcribe", *files, "-o", str(tmp_path / "results"), "-f", "txt"]) == 1
+    assert cli.run(["transcribe", *files, "--model", "nano", "-o", str(tmp_path / "results"), "-f", "txt"]) == 1
     captured = capsys.readouterr()
     assert captured.out == TEXT
     first, second = captured.err.splitlines()
@@ -150,6 +164,74 @@ def test_one_bad_file_does_not_stop_the_others(
     assert str(tmp_path) in second
     assert (tmp_path / "results" / "talk.v2.txt").is_file()
     assert len(transcriber.loaded) == 1
+
+
+@pytest.mark.parametrize("error", [AudioError("talk.v2.wav: too long"), ZeroDivisionError("division by zero")])
+def test_a_failed_transcription_does_not_stop_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+    transcriber: FakeTranscriber,
+    recording: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+) -> None:
+    second = recording.with_name("second.wav")
+    second.write_bytes(recording.read_bytes())
+    hear = transcriber.stream
+
+    def stream(audio: np.ndarray, **options: Any) -> Stream:
+        if not transcriber.heard:
+            transcriber.heard.append((len(audio), options))
+            raise error
+        return hear(audio, **options)
+
+    monkeypatch.setattr(transcriber, "stream", stream)
+    arguments = ["transcribe", str(recording), str(second), "--model", "nano", "-o", str(tmp_path / "results")]
+    assert cli.run(arguments) == 1
+    assert str(error) in error_line(capsys)
+    assert (tmp_path / "results" / "second.txt").is_file()
+    assert not (tmp_path / "results" / "talk.v2.txt").exists()
+
+
+def test_a_result_that_cannot_be_written_does_not_stop_the_others(
+    transcriber: FakeTranscriber, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second = recording.with_name("second.wav")
+    second.write_bytes(recording.read_bytes())
+    (tmp_path / "results" / "talk.v2.txt").mkdir(parents=True)
+    arguments = ["transcribe", str(recording), str(second), "--model", "nano", "-f", "txt"]
+    assert cli.run([*arguments, "-o", str(tmp_path / "results")]) == 1
+    assert "talk.v2.txt" in error_line(capsys)
+    assert (tmp_path / "results" / "second.txt").is_file()
+
+
+def test_what_the_model_cannot_do_is_said_once(
+    transcriber: FakeTranscriber, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transcriber.dims = OFFICIAL_MODELS["tiny.en"].dims
+    arguments = ["transcribe", str(recording), str(recording), "--model", "tiny.en", "--language", "de"]
+    assert cli.run([*arguments, "-o", str(tmp_path)]) == 1
+    assert "knows English only" in error_line(capsys)
+
+
+def test_an_english_only_model_detects_no_language(
+    transcriber: FakeTranscriber, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transcriber.dims = OFFICIAL_MODELS["tiny.en"].dims
+    assert cli.run(["transcribe", str(recording), "--model", "tiny.en", "-o", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == TEXT.removeprefix("Detected language: English\n")
+
+
+def test_the_demonstration_model_is_named_where_none_was_chosen(
+    transcriber: FakeTranscriber, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["transcribe", str(recording), str(recording), "-o", str(tmp_path)]
+    assert cli.run(arguments) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "demonstration model nano" in line
+    assert "--model turbo" in line
+    assert cli.run([*arguments, "--model", "nano"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_no_model_is_loaded_where_no_file_can_be_read(transcriber: FakeTranscriber, tmp_path: Path) -> None:
@@ -192,7 +274,7 @@ def test_unknown_model(recording: Path, tmp_path: Path, capsys: pytest.CaptureFi
 def test_unknown_language_is_reported_before_anything_is_loaded(
     transcriber: FakeTranscriber, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.run(["transcribe", str(recording), "--language", "klingon", "-o", str(tmp_path)]) == 1
+    assert cli.run(["transcribe", str(recording), "--language", "klingon", "-o", str(tmp_path)]) == 2
     assert "'klingon'" in error_line(capsys)
     assert transcriber.loaded == []
 
@@ -215,6 +297,8 @@ def test_unwritable_output_folder_is_reported_before_anything_is_loaded(
         (["transcribe"], "FILE"),
         (["transcribe", "a.wav", "--beams", "5"], "--beams"),
         (["transcribe", "a.wav", "--backend", "jax"], "'jax'"),
+        (["transcribe", "a.wav", "--device", "tpu"], "'tpu'"),
+        (["transcribe", "a.wav", "--compute-type", "float8"], "'float8'"),
         (["transcribe", "a.wav", "--verbose", "yes"], "True or False"),
         (["transcribe", "a.wav", "--no-speech-threshold", "high"], "invalid number value: 'high'"),
         (["transcribe", "a.wav", "--output-format", "doc"], "'doc'"),
@@ -231,7 +315,7 @@ def test_a_wrong_option_is_one_line_and_status_2(
 
 
 def test_an_option_with_a_value_that_is_not_available(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["transcribe", str(recording), "--temperature", "0.5"]) == 1
+    assert cli.run(["transcribe", str(recording), "--temperature", "0.5"]) == 2
     assert "temperature" in error_line(capsys)
 
 
@@ -242,7 +326,7 @@ def test_tracebacks_only_with_debug(
         raise CheckpointError("m.pt: is not\na Whisper checkpoint")
 
     monkeypatch.setattr(max_whisper.transcriber, "load_model", fail)
-    arguments = ["transcribe", str(recording), "-o", str(tmp_path)]
+    arguments = ["transcribe", str(recording), "--model", "m.pt", "-o", str(tmp_path)]
     assert cli.run(arguments) == 1
     assert error_line(capsys) == "m.pt: is not a Whisper checkpoint"
     assert cli.run([*arguments, "--debug"]) == 1
@@ -258,7 +342,7 @@ def test_an_unexpected_exception_is_named(
         raise ZeroDivisionError("division by zero")
 
     monkeypatch.setattr(max_whisper.transcriber, "load_model", fail)
-    assert cli.run(["transcribe", str(recording), "-o", str(tmp_path)]) == 1
+    assert cli.run(["transcribe", str(recording), "--model", "nano", "-o", str(tmp_path)]) == 1
     assert error_line(capsys) == "unexpected ZeroDivisionError: division by zero (--debug shows where)"
 
 
@@ -283,7 +367,7 @@ def test_ctrl_c_is_130(recording: Path, tmp_path: Path, work: str) -> None:
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
     process = subprocess.Popen(
-        [sys.executable, "-c", program, "transcribe", str(recording), "-o", str(tmp_path)],
+        [sys.executable, "-c", program, "transcribe", str(recording), "--model", "nano", "-o", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -295,6 +379,30 @@ def test_ctrl_c_is_130(recording: Path, tmp_path: Path, work: str) -> None:
     _, error = process.communicate(timeout=30)
     assert process.returncode == 130
     assert error.splitlines() == ["max-whisper: interrupted"]
+
+
+def test_ctrl_c_with_nobody_left_to_read_is_130() -> None:
+    program = (
+        "import sys, time\n"
+        "from max_whisper import cli\n"
+        "def work(*_):\n"
+        "    sys.stdout.write('not flushed yet')\n"
+        "    print('working', file=sys.stderr, flush=True)\n"
+        "    time.sleep(60)\n"
+        "cli._run_command = work\n"
+        "cli.main()"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stderr.readline() == "working\n"
+        process.stdout.close()
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == "max-whisper: interrupted\n"
+    assert process.returncode == 130
 
 
 def test_a_reader_that_has_gone_is_no_traceback(tmp_path: Path) -> None:
@@ -345,7 +453,9 @@ def test_measurements_are_found_and_explain_themselves(command: str, capsys: pyt
 
 
 def test_an_error_in_a_measurement_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["demo", "--backends", "jax"]) == 1
+    assert cli.run(["demo", "no_such_file.wav"]) == 1
+    assert "no_such_file.wav" in error_line(capsys)
+    assert cli.run(["demo", "--backends", "jax"]) == 2
     assert "'jax'" in error_line(capsys)
     assert cli.run(["demo", "--no-such-option"]) == 2
     assert "--no-such-option" in error_line(capsys)

@@ -1,12 +1,13 @@
 """The commands: parse, call the package, print.
 
-Every error is one line on standard error and exit status 1, or 2 where the command itself is wrong; an interrupt is
-130. The package is imported by the commands that need it, so that `--help` and a mistake in an option answer at once.
+Every error is one line on standard error and exit status 1, or 2 where an option is wrong; an interrupt is 130. The
+package is imported by the commands that need it, so that `--help` and a mistake in an option answer at once.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import re
@@ -17,20 +18,24 @@ import time
 import traceback
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from max_whisper.console import ConsoleProgress, file_size
-from max_whisper.errors import MaxWhisperError
+from max_whisper.errors import MaxWhisperError, OptionError
 from max_whisper.version import __version__
 
 if TYPE_CHECKING:
     from max_whisper.results import Transcription
     from max_whisper.transcriber import Transcriber
 
+WRONG_OPTION = 2  # argparse's own
 INTERRUPTED = 130  # as shells report a program that SIGINT ended
 INTERRUPT_GRACE = 1.0  # seconds
 BROKEN_PIPE = 141  # the same for SIGPIPE: whoever read the output has gone
+
+DEMONSTRATION_MODEL = "nano"
 
 # Commands of the benchmarks package: its module and what it does.
 MEASUREMENTS = {
@@ -69,7 +74,7 @@ def run(arguments: Sequence[str]) -> int:
         if debug:
             traceback.print_exc()
         _complain(f"error: {_one_line(error)}")
-        return 1
+        return WRONG_OPTION if isinstance(error, WrongOptionError) else 1
 
 
 def _run_command(arguments: list[str]) -> int:
@@ -79,47 +84,73 @@ def _run_command(arguments: list[str]) -> int:
         options = vars(_parser().parse_args(arguments))
     except SystemExit as end:  # --help, --version or a wrong option: argparse has printed what there is to say
         return int(end.code or 0)
-    del options["debug"]
     command = options.pop("command")
     return int(command(**options))
 
 
+class WrongOptionError(OptionError):
+    """An option of the command line with a value that cannot be, whatever the model and the files."""
+
+
 def transcribe(
     files: list[str],
-    model: str,
     backend: str,
     device: str,
     compute_type: str,
     output_dir: str,
     output_format: str,
     verbose: bool,
+    debug: bool,
+    model: str | None = None,
     **options: Any,
 ) -> int:
     """`max-whisper transcribe`: text on standard output, files into `output_dir`."""
     from max_whisper.options import TranscribeOptions
 
-    TranscribeOptions(**options)  # what is wrong here need not wait for a model to load
+    try:
+        checked = TranscribeOptions(**options)  # what is wrong here need not wait for a model to load
+    except OptionError as error:
+        raise WrongOptionError(str(error)) from error
     folder = _writable_folder(output_dir)
     transcriber: Transcriber | None = None
     status = 0
     with ConsoleProgress() as console:
+
+        def report(error: Exception) -> None:
+            console.clear()
+            if debug:
+                traceback.print_exception(error)
+            console.complaint(f"max-whisper: error: {_one_line(error)}")
+
         for file in files:
             try:
                 from max_whisper.audio import load_audio
 
                 audio = load_audio(file)
-            except MaxWhisperError as error:
-                console.complaint(f"max-whisper: error: {_one_line(error)}")
+            except Exception as error:
+                report(error)
                 status = 1
                 continue
             if transcriber is None:
                 from max_whisper.transcriber import load_model
 
+                if model is None:
+                    console.complaint(
+                        f"max-whisper: using the bundled demonstration model {DEMONSTRATION_MODEL}; "
+                        "for real recordings choose one, such as --model turbo"
+                    )
                 choices: dict[str, Any] = {"backend": backend, "device": device, "compute_type": compute_type}
-                transcriber = load_model(model, progress=console, **choices)
+                transcriber = load_model(model or DEMONSTRATION_MODEL, progress=console, **choices)
                 console.clear()
-            transcription = _transcribe(transcriber, file, audio, options, console, verbose)
-            _write_files(transcription, folder, file, output_format)
+                checked.resolve(transcriber.dims)  # what this model cannot do, it can do with no file
+            try:
+                transcription = _transcribe(transcriber, file, audio, options, console, verbose)
+                _write_files(transcription, folder, file, output_format)
+            except BrokenPipeError:  # of standard output: no later file could be printed either
+                raise
+            except Exception as error:
+                report(error)
+                status = 1
     return status
 
 
@@ -171,6 +202,8 @@ def _measure(command: str, arguments: list[str]) -> int:
         ) from error
     try:
         return int(run_measurement(arguments, program=f"max-whisper {command}"))
+    except OptionError as error:
+        raise WrongOptionError(str(error)) from error
     except SystemExit as end:
         return int(end.code or 0)
 
@@ -183,16 +216,19 @@ def _transcribe(
     from max_whisper.tokenizer import LANGUAGES
     from max_whisper.writers import format_timestamp
 
-    seconds = len(audio) // SAMPLE_RATE
-    console(Step(f"transcribing {Path(file).name}", 0, seconds, "s"))
-    stream = transcriber.stream(audio, **options)
-    if verbose and options["language"] is None:
+    message = f"transcribing {Path(file).name}"
+
+    def progress(step: Step, /) -> None:
+        console(replace(step, message=message))
+
+    progress(Step(message, 0, len(audio) // SAMPLE_RATE, "s"))
+    stream = transcriber.stream(audio, progress=progress, **options)
+    if verbose and options["language"] is None and transcriber.dims.is_multilingual:
         console.text(f"Detected language: {LANGUAGES[stream.language].title()}")
     for segment in stream:
         if verbose:
             start, end = format_timestamp(segment.start), format_timestamp(segment.end)
             console.text(f"[{start} --> {end}] {segment.text}")
-        console(Step(f"transcribing {Path(file).name}", min(int(segment.end), seconds), seconds, "s"))
     console.clear()
     return stream.transcription()
 
@@ -251,8 +287,9 @@ def _watch_for_interrupt() -> None:
 
 
 def _end_now(status: int) -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BrokenPipeError):  # whoever read it may have been interrupted first
+            stream.flush()
     os._exit(status)
 
 
@@ -301,7 +338,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_transcribe(commands.add_parser("transcribe", parents=[general], help="write down what recordings say"))
     listing = commands.add_parser("models", parents=[general], help="list the known models and what the cache holds")
     listing.add_argument("list", nargs="?", choices=["list"], help=argparse.SUPPRESS)
-    listing.set_defaults(command=lambda list: models())
+    listing.set_defaults(command=lambda list, debug: models())
     for command, (_, purpose) in MEASUREMENTS.items():
         commands.add_parser(command, help=purpose)
     return parser
@@ -316,11 +353,12 @@ def _add_transcribe(parser: argparse.ArgumentParser) -> None:
     boolean: dict[str, Any] = {"type": _true_or_false, "metavar": "True|False"}
     number: dict[str, Any] = {"type": _number_or_none, "metavar": "NUMBER"}
     add("files", nargs="+", metavar="FILE", help="audio or video files")
-    add("--model", default="nano", help="name, .pt file, Hugging Face folder or repository id")
+    add("--model", default=argparse.SUPPRESS, help="name, .pt file, Hugging Face folder or repository id "
+        f"(default: {DEMONSTRATION_MODEL}, a small model for demonstration)")  # fmt: skip
     add("--backend", default="max", choices=["max", "hybrid", "torch"], help="encoder and decoder on MAX, the encoder "
         "alone, or openai-whisper itself")  # fmt: skip
-    add("--device", default="auto", help="auto, cpu or gpu")
-    add("--compute-type", default="auto", help="auto or float32")
+    add("--device", default="auto", choices=["auto", "cpu", "gpu"], help="auto is a GPU where there is one")
+    add("--compute-type", default="auto", choices=["auto", "float32"], help="auto is float32 today")
     add("--output-dir", "-o", default=".", metavar="FOLDER", help="folder for the files, made where it is missing")
     add("--output-format", "-f", default="all", choices=["txt", "vtt", "srt", "tsv", "json", "all"],
         help="format of the files")  # fmt: skip
