@@ -38,6 +38,10 @@ class BackendFailedError(MaxWhisperError):
     """A backend that could not do what it was asked; the others go on."""
 
 
+class DeviceMissingError(BackendFailedError):
+    """A backend that cannot use the device it was to run on, though the machine may have one of the kind."""
+
+
 def choose_backends(names: str, device: str) -> list[Backend]:
     """The backends to compare, the baseline first: it is the measure of the others' speed and text.
 
@@ -106,7 +110,8 @@ class BackendProcess:
     def events(self, do: str, **request: Any) -> Iterator[dict[str, Any]]:
         """Ask for something; yields the events as they come, `done` last.
 
-        Raises BackendFailedError, with the worker's message, where it fails or dies.
+        Raises BackendFailedError, with the worker's message, where it fails or dies; DeviceMissingError where it has
+        no such device.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -118,7 +123,8 @@ class BackendProcess:
         for line in self._process.stdout:
             event = json.loads(line)
             if event["event"] == "failed":
-                raise BackendFailedError(f"{self.backend}: {event['message']}")
+                kind = DeviceMissingError if event["device_missing"] else BackendFailedError
+                raise kind(f"{self.backend}: {event['message']}")
             yield event
             if event["event"] == "done":
                 return

@@ -1,9 +1,11 @@
 """Results of several backends beside each other: speed against the baseline, words against transcript and reference."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from .backends import BASELINE, Backend
+from .backends import BASELINE, Backend, BackendFailedError, DeviceMissingError
 from .recordings import Recording
 from .word_errors import WordErrors, total, word_errors
 
@@ -14,16 +16,23 @@ class Outcome:
 
     backend: Backend
     failure: str | None = None
+    device_missing: bool = False  # it failed because it cannot use its device
     peak_memory_mb: float | None = None
-    seconds: dict[str, float] = field(default_factory=dict)  # by recording
-    audio_seconds: dict[str, float] = field(default_factory=dict)
-    transcriptions: dict[str, dict[str, Any]] = field(default_factory=dict)  # openai-whisper's result dictionaries
+    # By the recording's path; two files may have the same name.
+    seconds: dict[Path, float] = field(default_factory=dict)
+    audio_seconds: dict[Path, float] = field(default_factory=dict)
+    transcriptions: dict[Path, dict[str, Any]] = field(default_factory=dict)  # openai-whisper's result dictionaries
 
     def add(self, recording: Recording, results: dict[str, Any]) -> None:
         """Keep what a worker's `transcribe` answered."""
-        self.seconds[recording.name] = results["seconds"]
-        self.audio_seconds[recording.name] = results["audio_seconds"]
-        self.transcriptions[recording.name] = results["transcription"]
+        self.seconds[recording.path] = results["seconds"]
+        self.audio_seconds[recording.path] = results["audio_seconds"]
+        self.transcriptions[recording.path] = results["transcription"]
+
+    def fail(self, error: BackendFailedError) -> None:
+        """Keep why the backend goes no further."""
+        self.failure = str(error)
+        self.device_missing = isinstance(error, DeviceMissingError)
 
     @property
     def total_seconds(self) -> float:
@@ -38,25 +47,25 @@ class Outcome:
     def speed_up(self, baseline: "Outcome") -> float | None:
         """How many times faster than the baseline, on the recordings that both have done."""
         common = self.seconds.keys() & baseline.seconds.keys()
-        own = sum(self.seconds[name] for name in common)
-        return sum(baseline.seconds[name] for name in common) / own if own else None
+        own = sum(self.seconds[path] for path in common)
+        return sum(baseline.seconds[path] for path in common) / own if own else None
 
     def word_errors(self, recordings: list[Recording]) -> WordErrors:
         """Errors against the transcripts of those recordings that have one."""
         return total(
             [
-                word_errors(recording.transcript, self.transcriptions[recording.name]["text"])
+                word_errors(recording.transcript, self.transcriptions[recording.path]["text"])
                 for recording in recordings
-                if recording.transcript is not None and recording.name in self.transcriptions
+                if recording.transcript is not None and recording.path in self.transcriptions
             ]
         )
 
-    def differing(self, reference: "Outcome") -> list[str]:
+    def differing(self, reference: "Outcome") -> list[Path]:
         """The recordings whose text, tokens or segment times are not the reference's."""
         return [
-            name
-            for name, transcription in self.transcriptions.items()
-            if name in reference.transcriptions and not same_words(transcription, reference.transcriptions[name])
+            path
+            for path, transcription in self.transcriptions.items()
+            if path in reference.transcriptions and not same_words(transcription, reference.transcriptions[path])
         ]
 
 
@@ -73,3 +82,11 @@ def same_words(transcription: dict[str, Any], reference: dict[str, Any]) -> bool
 def baseline_of(outcomes: list[Outcome]) -> Outcome:
     """The outcome that the others are compared with."""
     return next(outcome for outcome in outcomes if outcome.backend == BASELINE)
+
+
+def left_out(outcomes: Sequence[Outcome], device: str) -> list[Outcome]:
+    """Those to leave out of the comparison: with `auto`, the backends that cannot use the GPU that the machine has.
+
+    A driver lists a GPU, but PyTorch may be a build for the CPU, or the GPU one that MAX does not know.
+    """
+    return [outcome for outcome in outcomes if device == "auto" and outcome.device_missing]

@@ -12,7 +12,7 @@ from rich.live import Live
 from max_whisper.cli import CommandParser
 
 from .backends import BACKENDS, DEVICES, BackendFailedError, BackendProcess, choose_backends, resolve_model
-from .comparison import Outcome
+from .comparison import Outcome, left_out
 from .recordings import DEMO, Recording, recordings
 from .screen import Row, Screen, comparison_table, output_console
 
@@ -20,7 +20,7 @@ PICTURE_WIDTH, PICTURE_HEIGHT = 118, 40  # characters
 
 
 def run(arguments: Sequence[str], program: str = "max-whisper demo") -> int:
-    """Run the demo; returns 0, or 1 where a backend failed."""
+    """Run the demo; returns 0, or 1 where a backend failed that was not left out."""
     parser = CommandParser(prog=program, description=__doc__)
     add = parser.add_argument
     add("files", nargs="*", metavar="FILE", help="recordings; FILE's name with .txt is its transcript, if it is there")
@@ -43,10 +43,14 @@ def run(arguments: Sequence[str], program: str = "max-whisper demo") -> int:
             _run_rows(rows, model, samples)
     else:
         _run_rows(rows, model, samples)
+    unusable = left_out([row.outcome for row in rows], options.device)
+    rows[:] = [row for row in rows if row.outcome not in unusable]  # the screen's list too
     table = comparison_table([row.outcome for row in rows], samples)
     console.print(table)
     if options.save_svg:
         _save_svg(options.save_svg, Group(screen, table))
+    for outcome in unusable:
+        print(f"max-whisper: left out: {outcome.failure}", file=sys.stderr)
     failures = [row.outcome.failure for row in rows if row.outcome.failure is not None]
     for failure in failures:
         print(f"max-whisper: error: {failure}", file=sys.stderr)
@@ -61,7 +65,7 @@ def _run_rows(rows: list[Row], model: str, samples: list[Recording]) -> None:
         try:
             _run_row(row, model, samples)
         except BackendFailedError as error:
-            row.fail(str(error))
+            row.fail(error)
 
 
 def _run_row(row: Row, model: str, samples: list[Recording]) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import torch
 
 
+RECIPE = 1  # one more whenever `random_weights` gives other weights: files of an earlier recipe are then made again
+
+
 def random_dimensions(name: str, layers: int | None = None) -> ModelDimensions:
     """The dimensions of the official model `name`, with at most `layers` layers on either side.
 
@@ -46,7 +49,7 @@ def random_checkpoint(name: str, layers: int | None = None, seed: int = 0) -> Pa
     """
     dims = random_dimensions(name, layers)
     cut = "" if layers is None else f"-{layers}-layers"
-    path = cache_dir() / "random" / f"{name}{cut}-seed-{seed}.pt"
+    path = cache_dir() / "random" / f"{name}{cut}-seed-{seed}-recipe-{RECIPE}.pt"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_random_checkpoint(path, dims, seed)

@@ -36,7 +36,7 @@ def recording(path: Path) -> Recording:
 def recordings(files: Sequence[str], names: Sequence[str] | None = None) -> list[Recording]:
     """The recordings in `files`; where there are none the repository's own, or those of them that `names` lists."""
     if files:
-        return [recording(Path(file)) for file in files]
+        return [recording(Path(file)) for file in dict.fromkeys(files)]
     samples = sorted(path for path in SAMPLES.glob("*") if path.suffix in SUFFIXES)
     if names is not None:
         samples = [path for name in names for path in samples if path.stem == name]

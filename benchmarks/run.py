@@ -24,7 +24,7 @@ from .backends import (
     choose_backends,
     resolve_model,
 )
-from .comparison import Outcome, baseline_of
+from .comparison import Outcome, baseline_of, left_out
 from .machine import machine, versions
 from .recordings import Recording, recordings
 from .report import benchmark_tables
@@ -46,7 +46,7 @@ RANDOM_OPTIONS: dict[str, Any] = {
 
 
 def run(arguments: Sequence[str], program: str = "max-whisper benchmark") -> int:
-    """Run the benchmark; returns 0, or 1 where a backend failed."""
+    """Run the benchmark; returns 0, or 1 where a backend failed that was not left out."""
     options = _parse(arguments, program)
     samples = recordings(options.files)
     backends = choose_backends(options.backends, options.device)
@@ -63,7 +63,7 @@ def run(arguments: Sequence[str], program: str = "max-whisper benchmark") -> int
         "models": [],
     }
     for name in options.model.split(","):
-        measurement = ModelBenchmark(name.strip(), backends, samples, options.runs, console)
+        measurement = ModelBenchmark(name.strip(), backends, options.device, samples, options.runs, console)
         document["models"].append(measurement.measure(one_at_a_time=options.one_at_a_time))
     if options.json == "-":
         print(json.dumps(document, indent=2))
@@ -82,19 +82,21 @@ class ModelBenchmark:
     """One model with every backend."""
 
     def __init__(
-        self, model: str, backends: list[Backend], samples: list[Recording], runs: int, console: Console
+        self, model: str, backends: list[Backend], device: str, samples: list[Recording], runs: int, console: Console
     ) -> None:
+        """device: as it was given to `choose_backends`."""
         self._model = model
         self._is_random = model.startswith("random:")
         self._path = resolve_model(model)
         self._backends = backends
+        self._device = device
         self._samples = samples
         self._runs = runs
         self._console = console
         self._outcomes = {backend: Outcome(backend) for backend in backends}
         self._loads: dict[Backend, dict[str, Any]] = {}
         self._steps: dict[Backend, list[dict[str, float]]] = {backend: [] for backend in backends}
-        self._seconds: dict[Backend, dict[str, list[float]]] = {backend: {} for backend in backends}
+        self._seconds: dict[Backend, dict[Path, list[float]]] = {backend: {} for backend in backends}
 
     def measure(self, one_at_a_time: bool = False) -> dict[str, Any]:
         """Measure; returns the model's part of the document.
@@ -109,7 +111,10 @@ class ModelBenchmark:
                 self._measure_group(processes)
         outcomes = list(self._outcomes.values())
         dims = next((load["dims"] for load in self._loads.values()), None)
-        rows = [self._row(backend, baseline_of(outcomes)) for backend in self._backends]
+        unusable = left_out(outcomes, self._device)
+        for outcome in unusable:
+            self._say(f"left out: {outcome.failure}")
+        rows = [self._row(outcome.backend, baseline_of(outcomes)) for outcome in outcomes if outcome not in unusable]
         return {"model": self._model, "dims": dims, "backends": rows}
 
     def _measure_group(self, processes: dict[Backend, BackendProcess]) -> None:
@@ -129,7 +134,7 @@ class ModelBenchmark:
             try:
                 step(backend, processes[backend], *arguments)
             except BackendFailedError as error:
-                outcome.failure = str(error)
+                outcome.fail(error)
 
     def _load(self, backend: Backend, process: BackendProcess) -> None:
         self._say(f"{backend}: loading")
@@ -144,7 +149,7 @@ class ModelBenchmark:
             results = process.ask("transcribe", path=str(sample.path), options=options)
             if not is_warm_up:
                 self._outcomes[backend].add(sample, results)
-                self._seconds[backend].setdefault(sample.name, []).append(results["seconds"])
+                self._seconds[backend].setdefault(sample.path, []).append(results["seconds"])
         if not is_warm_up:
             self._steps[backend].append(steps)
 
@@ -180,17 +185,17 @@ class ModelBenchmark:
         row["recordings"] = [self._recording(outcome, sample, differing) for sample in self._samples]
         return row
 
-    def _recording(self, outcome: Outcome, sample: Recording, differing: list[str] | None) -> dict[str, Any]:
-        seconds = spread(self._seconds[outcome.backend][sample.name])
-        audio_seconds = outcome.audio_seconds[sample.name]
+    def _recording(self, outcome: Outcome, sample: Recording, differing: list[Path] | None) -> dict[str, Any]:
+        seconds = spread(self._seconds[outcome.backend][sample.path])
+        audio_seconds = outcome.audio_seconds[sample.path]
         return {
             "name": sample.name,
             "audio_seconds": audio_seconds,
             "seconds": seconds,
             "real_time_factor": seconds["median"] / audio_seconds,
             "word_error_rate": None if self._is_random else outcome.word_errors([sample]).rate,
-            "equals_reference": None if differing is None else sample.name not in differing,
-            "text": outcome.transcriptions[sample.name]["text"],
+            "equals_reference": None if differing is None else sample.path not in differing,
+            "text": outcome.transcriptions[sample.path]["text"],
         }
 
 

@@ -11,7 +11,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from .backends import BASELINE
+from .backends import BASELINE, BackendFailedError
 from .comparison import Outcome, baseline_of
 from .recordings import Recording
 
@@ -58,10 +58,10 @@ class Row:
         self._finished = time.perf_counter()
         self.state = "done"
 
-    def fail(self, message: str) -> None:
+    def fail(self, error: BackendFailedError) -> None:
         """The backend goes no further."""
         self._finished = time.perf_counter()
-        self.outcome.failure = message
+        self.outcome.fail(error)
         self.state = "failed"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -151,7 +151,7 @@ def _equality(outcome: Outcome, reference: Outcome) -> Text:
     differing = outcome.differing(reference)
     if not differing:
         return Text("equal to the reference", style="green")
-    return Text(f"differ in {', '.join(differing)}", style="bold red")
+    return Text(f"differ in {', '.join(path.stem for path in differing)}", style="bold red")
 
 
 def _number(value: float | None, format: str, unit: str = "") -> str:

@@ -2,7 +2,8 @@
 
 A process of its own makes the peak of its memory the backend's alone, and lets backends be measured in turn without
 sharing a thread pool. Requests are `{"do": NAME, ...}` with the names of `_REQUESTS`; each ends in one event `done`,
-with the results, or `failed`, with a message; before it come `step` events (progress) and `segment` events (text).
+with the results, or `failed`, with a message of one line; before it come `step` events (progress) and `segment` events
+(text).
 """
 
 import json
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from max_whisper.errors import MaxWhisperError
+from max_whisper.errors import DeviceError, MaxWhisperError
 from max_whisper.progress import Step
 
 if TYPE_CHECKING:
@@ -38,10 +39,10 @@ class Worker:
             results = _REQUESTS[request.pop("do")](self, **request)
             self._say("done", **results)
         except MaxWhisperError as error:
-            self._say("failed", message=str(error))
+            self._say("failed", message=_one_line(str(error)), device_missing=isinstance(error, DeviceError))
         except Exception as error:
             traceback.print_exc()
-            self._say("failed", message=f"{type(error).__name__}: {error}")
+            self._say("failed", message=_one_line(f"{type(error).__name__}: {error}"), device_missing=False)
 
     def load(self, model: str, backend: str, device: str) -> dict[str, Any]:
         """Load a model. Seconds of all of it, importing the libraries too, and of the part that compiles."""
@@ -149,6 +150,10 @@ _REQUESTS: dict[str, Callable[..., dict[str, Any]]] = {
     "steps": Worker.steps,
     "memory": Worker.memory,
 }
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _compiled(backend: str, seconds: float) -> str:

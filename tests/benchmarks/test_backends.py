@@ -1,12 +1,15 @@
 """Worker processes: what they answer, and what becomes of their failures."""
 
+import io
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.backends import Backend, BackendFailedError, BackendProcess, resolve_model
+from benchmarks import worker
+from benchmarks.backends import Backend, BackendFailedError, BackendProcess, DeviceMissingError, resolve_model
 from max_whisper.errors import OptionError
 
 SAMPLE = Path(__file__).resolve().parents[2] / "audio_samples" / "greeting.ogg"
@@ -45,6 +48,23 @@ def test_the_message_of_an_error_comes_through() -> None:
         with pytest.raises(BackendFailedError, match=r"^torch cpu: .*no_such_model"):
             process.ask("load", model="no_such_model", backend="torch", device="cpu")
         assert process.ask("memory")["peak_memory_mb"] > 0, "the worker goes on"
+
+
+def test_a_message_of_several_lines_becomes_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: worker.Worker) -> dict[str, Any]:
+        raise RuntimeError("first\n  second")
+
+    events = io.StringIO()
+    monkeypatch.setitem(worker._REQUESTS, "memory", fail)
+    worker.Worker(events).answer({"do": "memory"})
+    assert json.loads(events.getvalue())["message"] == "RuntimeError: first second"
+
+
+def test_a_missing_device_is_told_from_other_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "")
+    with BackendProcess(Backend("torch", "gpu")) as process, pytest.raises(DeviceMissingError, match=r"^torch gpu: "):
+        process.ask("load", model="nano", backend="torch", device="gpu")
 
 
 def test_a_worker_that_dies_says_how(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

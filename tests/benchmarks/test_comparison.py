@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks.backends import Backend, choose_backends
+from benchmarks.backends import Backend, BackendFailedError, choose_backends
 from benchmarks.comparison import Outcome, same_words
 from benchmarks.recordings import DEMO, Recording, recordings
 from benchmarks.screen import Row, Screen, comparison_table
@@ -44,11 +44,19 @@ def test_speed_up_and_real_time_factor() -> None:
 def test_equality_needs_text_tokens_and_times() -> None:
     reference = outcome("torch", seconds=4.0, text="one")
     assert outcome("max", seconds=1.0, text="one").differing(reference) == []
-    assert outcome("max", seconds=1.0, text="One").differing(reference) == ["talk"]
-    assert outcome("max", seconds=1.0, text="one", end=1.02).differing(reference) == ["talk"]
+    assert outcome("max", seconds=1.0, text="One").differing(reference) == [SAMPLE.path]
+    assert outcome("max", seconds=1.0, text="one", end=1.02).differing(reference) == [SAMPLE.path]
     first, second = result(1.0, "one")["transcription"], result(1.0, "one")["transcription"]
     second["segments"][0]["tokens"] = [1, 3]
     assert not same_words(first, second)
+
+
+def test_two_recordings_of_the_same_name_are_two() -> None:
+    made = Outcome(Backend("max", "cpu"))
+    for folder, text in (("a", "one"), ("b", "two")):
+        made.add(Recording(Path(folder) / "talk.wav", text), result(1.0, text))
+    assert made.total_seconds == 2
+    assert made.word_errors([Recording(Path("a/talk.wav"), "one"), Recording(Path("b/talk.wav"), "two")]).errors == 0
 
 
 def test_table_of_a_reference_an_equal_a_different_and_a_failed_backend() -> None:
@@ -83,7 +91,7 @@ def test_screen_shows_state_text_and_numbers_and_fits_the_terminal() -> None:
     assert "real-time factor 0.500" in text
     assert "downloading tiny, 25 %" in text
     assert "waiting" in text
-    rows[2].fail("max cpu: out of memory")
+    rows[2].fail(BackendFailedError("max cpu: out of memory"))
     assert "out of memory" in printed(Screen("the title", rows))
     for height in (24, 40):
         assert len(printed(Screen("the title", rows), height=height).splitlines()) <= height - 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import demo, run
+from benchmarks import backends, demo, run
 
 SAMPLES = Path(__file__).resolve().parents[2] / "audio_samples"
 BACKENDS = ("torch", "hybrid", "max")
@@ -42,6 +42,27 @@ def test_a_backend_that_fails_is_reported_and_the_others_go_on(capfd: pytest.Cap
     assert re.search(r"max quantum .* failed", captured.out)
     (line,) = captured.err.splitlines()
     assert line.startswith("max-whisper: error: max quantum: ")
+
+
+def test_a_gpu_that_a_backend_cannot_use_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(backends, "has_gpu", lambda: True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "")
+    arguments = [str(SAMPLES / "greeting.ogg"), "--backends", "torch"]
+    assert demo.run(arguments) == 0
+    captured = capfd.readouterr()
+    assert "torch gpu" not in captured.out
+    (line,) = captured.err.splitlines()
+    assert line.startswith("max-whisper: left out: torch gpu: ")
+    assert demo.run([*arguments, "--device", "gpu"]) == 1
+
+    path = tmp_path / "benchmark.json"
+    capfd.readouterr()
+    assert run.run([*arguments, "--model", "nano", "--runs", "1", "--json", str(path)]) == 0
+    assert [row["device"] for row in json.loads(path.read_text())["models"][0]["backends"]] == ["cpu"]
+    assert "left out: torch gpu: " in capfd.readouterr().err
 
 
 def _with_a_wrong_one() -> list[run.Backend]:

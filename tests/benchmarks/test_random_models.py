@@ -4,6 +4,7 @@ import pytest
 import torch
 import whisper
 
+from benchmarks import random_models
 from benchmarks.random_models import random_checkpoint, random_dimensions, random_weights
 from max_whisper.errors import OptionError
 
@@ -35,6 +36,12 @@ def test_openai_whisper_loads_the_checkpoint_and_it_is_made_once(cache: Path) ->
     assert torch.isfinite(logits).all()
     assert features.std() == pytest.approx(1, abs=0.2)
     assert logits.std() == pytest.approx(3, abs=0.5)
+
+
+def test_another_recipe_makes_another_file(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = random_checkpoint("tiny", layers=1)
+    monkeypatch.setattr(random_models, "RECIPE", random_models.RECIPE + 1)
+    assert random_checkpoint("tiny", layers=1) != old
 
 
 def test_a_cut_down_model_has_the_first_layers_of_the_whole_one() -> None:
