@@ -60,5 +60,5 @@ $(READY): pyproject.toml constraints.txt
 endif
 
 clean:
-	rm -rf .venv .pixi .mypy_cache .pytest_cache .ruff_cache build dist max-whisper/max_whisper.egg-info
+	rm -rf .venv .pixi .mypy_cache .pytest_cache .ruff_cache build dist benchmark.json max-whisper/max_whisper.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from max_whisper.cache import cache_dir
+from max_whisper.checkpoint import load_checkpoint
+
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = {"transcribe_file.py", "use_as_library.py", "compare_backends.py", "own_checkpoint.py"}
 
@@ -43,3 +46,7 @@ def test_backends_agree(tmp_path: Path) -> None:
 def test_a_checkpoint_of_ones_own_is_loaded(tmp_path: Path) -> None:
     lines = run_example("own_checkpoint.py", tmp_path)
     assert lines[0].startswith("mine: ")
+    assert load_checkpoint(cache_dir() / "examples" / "mine.pt").is_float16, "as published files and nano itself"
+    kept = {path for path in cache_dir().rglob("*") if path.is_file()}
+    assert run_example("own_checkpoint.py", tmp_path) == lines
+    assert {path for path in cache_dir().rglob("*") if path.is_file()} == kept, "nothing is added by another run"
