@@ -392,7 +392,8 @@ def test_ctrl_c_with_nobody_left_to_read_is_130() -> None:
         "cli._run_command = work\n"
         "cli.main()"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": ""}
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
