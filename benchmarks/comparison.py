@@ -89,4 +89,8 @@ def left_out(outcomes: Sequence[Outcome], device: str) -> list[Outcome]:
 
     A driver lists a GPU, but PyTorch may be a build for the CPU, or the GPU one that MAX does not know.
     """
-    return [outcome for outcome in outcomes if device == "auto" and outcome.device_missing]
+    return [
+        outcome
+        for outcome in outcomes
+        if device == "auto" and outcome.backend.device == "gpu" and outcome.device_missing
+    ]
