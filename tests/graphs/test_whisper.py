@@ -99,6 +99,8 @@ def test_the_whole_context_can_be_filled(compiled_tiny: MaxModel, reference_tiny
     state.advance(tokens[:, :447], [446])
     logits = state.advance(tokens[:, 447:], [0])
     np.testing.assert_allclose(logits, expected[:, 1:], atol=LIMITS["logits"], rtol=0)
+    with pytest.raises(ValueError, match="449 tokens do not fit into a context of 448"):
+        state.advance(tokens[:, :1], [0])
 
 
 def test_features_can_be_started_again(compiled_tiny: MaxModel) -> None:

@@ -94,6 +94,9 @@ class MaxDecoderState:
     def layers(self, tokens: np.ndarray, positions: Sequence[int]) -> list[driver.Buffer]:
         """As `advance`, with what every layer gives if the graph was compiled for it; the logits are the last."""
         start, stop = self._n_tokens, self._n_tokens + tokens.shape[1]
+        context = self._tensors[0].shape[2]
+        if stop > context:
+            raise ValueError(f"{stop} tokens do not fit into a context of {context}")
         mask = np.triu(np.full((stop - start, stop), -np.inf, dtype=np.float32), k=start + 1)
         values = self._decoder.execute(
             self._on_device(tokens),
