@@ -1,6 +1,7 @@
 """What decoding asks of whoever computes features and logits."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -12,17 +13,31 @@ from max_whisper.dimensions import ModelDimensions
 AudioFeatures: TypeAlias = Any
 
 
+@dataclass(frozen=True)
+class CrossAttention:
+    """How the tokens of each window look at its audio, and how probable they are."""
+
+    scores: (
+        np.ndarray
+    )  # float32 [batch, alignment heads, n, n_audio_ctx]: scaled query-key products, before the softmax
+    probabilities: np.ndarray  # float32 [batch, n - 1]: of each token but the first, after those before it
+
+
 class DecoderState(Protocol):
-    """A decoder with its KV cache over one batch of windows."""
+    """A decoder with its KV cache over the rows of one batch: `group` hypotheses for each window, window by window."""
 
     def advance(self, tokens: np.ndarray, positions: Sequence[int]) -> np.ndarray:
         """Append tokens to the cache and return the logits that follow some of them.
 
-        tokens: int64 [batch, n], the next tokens of each row.
+        tokens: int64 [rows, n], the next tokens of each row.
         positions: indices into the n tokens, ascending.
-        Returns float32 [batch, len(positions), n_vocab]: the logits after tokens[:, p] for each p. The caller may
+        Returns float32 [rows, len(positions), n_vocab]: the logits after tokens[:, p] for each p. The caller may
         change the array, until the next call.
         """
+        ...
+
+    def reorder(self, sources: Sequence[int]) -> None:
+        """Let row i go on from what row sources[i] holds; a source is a row of the same window."""
         ...
 
 
@@ -38,6 +53,29 @@ class SpeechModel(Protocol):
         """Features of windows: float32 [batch, n_mels, 3000], C-contiguous, to a handle that `start` takes."""
         ...
 
-    def start(self, features: AudioFeatures) -> DecoderState:
-        """A decoder over these features with an empty KV cache; the same features may be started again."""
+    def select(self, features: AudioFeatures, windows: Sequence[int]) -> AudioFeatures:
+        """The features of some windows of a batch, in the order given."""
+        ...
+
+    def join(self, features: Sequence[AudioFeatures]) -> AudioFeatures:
+        """The windows of several batches as one batch."""
+        ...
+
+    def start(self, features: AudioFeatures, *, group: int = 1, padding: Sequence[int] | None = None) -> DecoderState:
+        """A decoder over these features with an empty KV cache; the same features may be started again.
+
+        group: hypotheses for each window. They share the window's cross-attention keys and values.
+        padding: for each window, how many of the first tokens given to `advance` stand for nothing: no token looks at
+            them, and the one after them has position 0. So prompts of different lengths make one batch.
+        A state is valid until the next one is started.
+        """
+        ...
+
+    def cross_attention(self, features: AudioFeatures, tokens: np.ndarray, n_text: int) -> CrossAttention:
+        """One pass over whole texts: how the alignment heads look at the audio.
+
+        tokens: int64 [batch, n]; what follows a shorter text may be any token, since none looks ahead.
+        n_text: probabilities are of a softmax over the first `n_text` tokens of the vocabulary (those of text); those
+            of tokens beyond are of no meaning.
+        """
         ...
