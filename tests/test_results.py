@@ -2,14 +2,14 @@
 
 import json
 import os
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from max_whisper.errors import MaxWhisperError, OptionError
-from max_whisper.results import Segment, Transcription
+from max_whisper.results import Segment, Transcription, Word
 
 
 def segment_dict(**changes: Any) -> dict[str, Any]:
@@ -40,6 +40,35 @@ def test_segment_keeps_keys_order_and_values() -> None:
     assert list(segment.to_dict().items()) == list(segment_dict().items())
 
 
+def test_words_keep_keys_order_and_values() -> None:
+    words = [
+        {"word": " Seven", "start": 0.0, "end": 0.48, "probability": 0.75},
+        {"word": " eight", "start": 0.48, "end": 0.48, "probability": 1.0},
+    ]
+    segment = Segment.from_dict(segment_dict(words=words))
+    assert segment.words == (Word(" Seven", 0.0, 0.48, 0.75), Word(" eight", 0.48, 0.48, 1.0))
+    assert json.dumps(segment.to_dict()) == json.dumps(segment_dict(words=words))
+
+
+def test_words_are_there_where_they_were_asked_for() -> None:
+    assert "words" not in Segment.from_dict(segment_dict()).to_dict()
+    assert Segment.from_dict(segment_dict(words=[])).to_dict() == segment_dict(words=[])
+
+
+def test_an_emptied_segment_has_an_empty_list_of_words() -> None:
+    emptied = segment_dict(text="", tokens=[], words=[])
+    assert Segment.from_dict(emptied).to_dict() == emptied
+    assert replace(Segment.from_dict(emptied), words=None).to_dict() == emptied
+
+
+@pytest.mark.parametrize("key", ["word", "start", "end", "probability"])
+def test_missing_key_of_a_word_is_a_key_error(key: str) -> None:
+    word = {"word": " Seven", "start": 0.0, "end": 0.48, "probability": 0.75}
+    del word[key]
+    with pytest.raises(KeyError, match=key):
+        Segment.from_dict(segment_dict(words=[word]))
+
+
 def test_missing_key_is_a_key_error() -> None:
     incomplete = segment_dict()
     del incomplete["seek"]
@@ -51,6 +80,13 @@ def test_transcription_round_trip() -> None:
     result = transcription()
     assert list(result.to_dict()) == ["text", "segments", "language"]
     assert Transcription.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+
+
+def test_language_probabilities_stay_out_of_the_dictionary() -> None:
+    detected = replace(transcription(), language_probabilities={"en": 0.75, "de": 0.25})
+    assert detected.to_dict() == transcription().to_dict()
+    assert hash(detected) == hash(transcription())
+    assert transcription().language_probabilities is None
 
 
 def test_results_are_values() -> None:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from max_whisper import writers
 from max_whisper.errors import MaxWhisperError, OptionError
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word with its punctuation and its times; the fields are those of openai-whisper's words, in its order."""
+
+    word: str  # usually with a leading space, as the tokenizer gives it
+    start: float  # seconds from the beginning of the recording
+    end: float  # seconds from the beginning of the recording
+    probability: float  # mean probability of its tokens, 0 to 1
 
 
 @dataclass(frozen=True)
@@ -26,11 +36,16 @@ class Segment:
     avg_logprob: float  # mean natural log-probability of the window's tokens
     compression_ratio: float  # bytes of the window's text over their zlib-compressed size; high means repetition
     no_speech_prob: float  # probability that the window has no speech, 0 to 1
+    words: tuple[Word, ...] | None = None  # None without word timestamps; empty in a segment that was emptied
 
     def to_dict(self) -> dict[str, Any]:
         """The segment as openai-whisper's dictionary: the same keys in the same order, the tokens a list."""
-        # It gives a segment that it has emptied a list of words, whether or not words were asked for.
-        words: dict[str, Any] = {} if self.tokens else {"words": []}
+        words: dict[str, Any] = {}
+        if self.words is not None:
+            words["words"] = [asdict(word) for word in self.words]
+        elif not self.tokens:
+            # It gives a segment that it has emptied a list of words, whether or not words were asked for.
+            words["words"] = []
         return {
             "id": self.id,
             "seek": self.seek,
@@ -47,7 +62,12 @@ class Segment:
 
     @classmethod
     def from_dict(cls, segment: Mapping[str, Any]) -> Segment:
-        """The segment of one of openai-whisper's dictionaries; a missing key is a KeyError."""
+        """The segment of one of openai-whisper's dictionaries; a missing key other than `words` is a KeyError."""
+        words = None
+        if "words" in segment:
+            words = tuple(
+                Word(word["word"], word["start"], word["end"], word["probability"]) for word in segment["words"]
+            )
         return cls(
             id=segment["id"],
             seek=segment["seek"],
@@ -59,6 +79,7 @@ class Segment:
             avg_logprob=segment["avg_logprob"],
             compression_ratio=segment["compression_ratio"],
             no_speech_prob=segment["no_speech_prob"],
+            words=words,
         )
 
 
@@ -69,6 +90,9 @@ class Transcription:
     text: str
     segments: tuple[Segment, ...]
     language: str  # two- or three-letter code, as in openai-whisper's LANGUAGES: 'en', 'yue'
+    # Probabilities of all the model's languages by code, 0 to 1, where the language was detected; None where it was
+    # given. openai-whisper's dictionaries do not have them, and neither has `to_dict`.
+    language_probabilities: Mapping[str, float] | None = field(default=None, hash=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The transcription as the dictionary that openai-whisper's `transcribe` returns and its JSON writer dumps."""
