@@ -1,52 +1,112 @@
-"""The options of a transcription, under openai-whisper's names."""
+"""The options of a transcription, under openai-whisper's names, and faster-whisper's where only that has them."""
 
 import difflib
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from numbers import Integral, Real
 from typing import Any, cast
 
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.errors import OptionError
-from max_whisper.tokenizer import LANGUAGES, language_code
-
-TASKS = ("transcribe", "translate")
+from max_whisper.option_checks import FOREIGN_NAMES, FORMS, conflicts
+from max_whisper.tokenizer import LANGUAGES
 
 
 @dataclass(frozen=True)
 class TranscribeOptions:
-    """What to write down and how to decode it; the defaults are openai-whisper's at temperature 0.
+    """What to write down and how to decode it; the defaults are those of openai-whisper's `transcribe`.
 
-    Values are checked as the object is made, and against a model's vocabulary by `resolve`; both raise OptionError
-    with one line that begins with the option's name.
+    Values and their combinations are checked as the object is made, and against a model's vocabulary by `resolve`;
+    both raise OptionError with one line that begins with the option's name. Each value is kept in one form, whichever
+    of the accepted forms it is given in.
     """
 
-    # language spoken: a code or an English name in any case, kept as the code; None detects it from the first 30 s
+    # What to write down.
+
+    # language spoken: a code or an English name in any case, kept as the code; None detects it
     language: str | None = None
 
     # "transcribe" writes the language spoken, "translate" writes English
     task: str = "transcribe"
 
-    # softmax temperature; 0.0 takes the most probable token
-    temperature: float = 0.0
+    # whether the language is detected again in each window; only where `language` is None
+    multilingual: bool = False
 
-    # True forbids timestamps: one segment for each window of 30 s
-    without_timestamps: bool = False
+    # windows of 30 s; the language is detected in the first so many of the recording
+    language_detection_segments: int = 1
 
-    # whether the text of earlier windows is the prompt of the next one
-    condition_on_previous_text: bool = True
+    # Choosing tokens.
+
+    # softmax temperatures, kept as a tuple: each is tried where the text at the one before it failed a threshold;
+    # at 0.0 the most probable token is taken, above it tokens are drawn
+    temperature: float | Sequence[float] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+    # texts drawn at a temperature above 0, the most probable of which is kept; None draws one
+    best_of: int | None = None
+
+    # hypotheses kept at temperature 0 by beam search; None takes the most probable token of a single one
+    beam_size: int | None = None
+
+    # beam search goes on until round(beam_size * patience) texts have ended (Kasai et al. 2022); None is 1.0
+    patience: float | None = None
+
+    # exponent from 0 to 1 of the length by which a text's log probability is divided (Wu et al. 2016); None divides
+    # by the number of tokens
+    length_penalty: float | None = None
+
+    # probability: above temperature 0 tokens are drawn from the smallest set of the most probable ones that reaches
+    # it (Holtzman et al. 2020); None draws from all
+    top_p: float | None = None
+
+    # divides the positive and multiplies the negative logits of tokens that the window has already (Keskar et al.
+    # 2019); 1.0 changes nothing
+    repetition_penalty: float = 1.0
+
+    # tokens; no run of this length occurs twice in a window; 0 forbids nothing
+    no_repeat_ngram_size: int = 0
+
+    # of the random generators that draw tokens; the same seed gives the same text again
+    seed: int = 0
+
+    # tokens; the most that are chosen in a window; None is half of the decoder's context (224)
+    sample_len: int | None = None
+
+    # the same under faster-whisper's name, but a prefix is never shortened for it
+    max_new_tokens: int | None = None
+
+    # When a text has failed, and what is silence.
+
+    # bytes of text for each byte of it compressed by zlib, above which the next temperature is tried; None never
+    compression_ratio_threshold: float | None = 2.4
+
+    # natural logarithm, mean over the tokens of a window: below it the next temperature is tried; None never, and lets
+    # no_speech_threshold decide alone
+    logprob_threshold: float | None = -1.0
 
     # probability of <|nospeech|> above which a window is silence, unless its avg_logprob is above logprob_threshold;
     # None never skips a window
     no_speech_threshold: float | None = 0.6
 
-    # natural logarithm, mean over the tokens of a window; None lets no_speech_threshold decide alone
-    logprob_threshold: float | None = -1.0
+    # What the model reads before it writes.
 
-    # bytes of text for each byte of it compressed by zlib, above which a further temperature is tried; with a single
-    # temperature it changes nothing, as in openai-whisper
-    compression_ratio_threshold: float | None = 2.4
+    # text, or tokens kept as a tuple, before the first window; of too long a one the end counts
+    initial_prompt: str | Sequence[int] | None = None
+
+    # whether initial_prompt stands before every window
+    carry_initial_prompt: bool = False
+
+    # whether the text of earlier windows is the prompt of the next one
+    condition_on_previous_text: bool = True
+
+    # temperature; the prompt of earlier text begins anew after a window that was decoded at a higher one
+    prompt_reset_on_temperature: float = 0.5
+
+    # text, or tokens kept as a tuple, with which the text of every window begins
+    prefix: str | Sequence[int] | None = None
+
+    # words to expect, in the prompt of every window
+    hotwords: str | None = None
+
+    # Which tokens may come.
 
     # tokens that are never chosen: numbers, or a string of them with commas; -1 stands for what is written but not
     # spoken (Tokenizer.non_speech_tokens); None or "" forbids nothing, not even the special tokens
@@ -55,42 +115,57 @@ class TranscribeOptions:
     # whether a window may not begin with a blank or with the end of the text
     suppress_blank: bool = True
 
+    # Times.
+
+    # True forbids timestamps: one segment for each window of 30 s
+    without_timestamps: bool = False
+
     # seconds from the window's start; the first timestamp is at most this; None or 0 sets no limit
     max_initial_timestamp: float | None = 1.0
 
-    # tokens; the most that are chosen in a window; None is half of the decoder's context (224)
-    sample_len: int | None = None
+    # whether segments have their words, each with its times and probability
+    word_timestamps: bool = False
+
+    # characters that belong to the word after them, each
+    prepend_punctuations: str = "\"'“¿([{-"
+
+    # characters that belong to the word before them, each
+    append_punctuations: str = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001
+
+    # seconds; a longer silence around words that look made up is skipped, and they with it; None skips none
+    hallucination_silence_threshold: float | None = None
+
+    # Which parts of the recording.
+
+    # seconds: start,end,start,end,... of what to transcribe, kept as a tuple; a last end that is missing is the
+    # recording's
+    clip_timestamps: str | Sequence[float] = "0"
+
+    # whether what is no speech is cut out before decoding, by Silero VAD; times stay those of the recording
+    vad_filter: bool = False
+
+    # the fields of vad.VadParameters that differ from its defaults, kept as that class; None is the defaults
+    vad_parameters: Any = None
+
+    # windows decoded at once; stretches of speech then become windows of their own; None decodes one after another
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
-        if self.language is not None:
-            if not isinstance(self.language, str):
-                raise OptionError(f"language: a code or a name, got {self.language!r}")
-            object.__setattr__(self, "language", language_code(self.language))
-        if self.task not in TASKS:
-            raise OptionError(f"task: 'transcribe' or 'translate', got {self.task!r}")
-        if not _is_number(self.temperature) or self.temperature != 0:
-            raise OptionError(f"temperature: only 0.0 (greedy) is available, got {self.temperature!r}")
-        object.__setattr__(self, "temperature", 0.0)
-        for name in ("without_timestamps", "condition_on_previous_text", "suppress_blank"):
-            if not isinstance(getattr(self, name), bool):
-                raise OptionError(f"{name}: True or False, got {getattr(self, name)!r}")
-        for name in ("no_speech_threshold", "logprob_threshold", "compression_ratio_threshold"):
-            value = getattr(self, name)
-            if value is not None and not _is_number(value):
-                raise OptionError(f"{name}: a number or None, got {value!r}")
-        object.__setattr__(self, "suppress_tokens", _token_list(self.suppress_tokens))
-        limit = self.max_initial_timestamp
-        if limit is not None and not (_is_number(limit) and 0 <= limit <= 30):
-            raise OptionError(f"max_initial_timestamp: seconds from 0 to 30, or None, got {limit!r}")
-        length = self.sample_len
-        if length is not None and not (isinstance(length, int) and not isinstance(length, bool) and length >= 1):
-            raise OptionError(f"sample_len: a number of tokens of at least 1, or None, got {length!r}")
+        for name, form in FORMS.items():
+            object.__setattr__(self, name, form(name, getattr(self, name)))
+        for conflict in conflicts(self):
+            raise OptionError(conflict)
 
     @classmethod
     def from_keywords(cls, keywords: Mapping[str, Any]) -> "TranscribeOptions":
-        """Options from keyword arguments. Raises OptionError, with the nearest name, for one that does not exist."""
+        """Options from keyword arguments.
+
+        Raises OptionError for one that does not exist, with what takes its place or the nearest name.
+        """
         names = [field.name for field in fields(cls)]
         for name in keywords:
+            if name in FOREIGN_NAMES:
+                raise OptionError(f"{name}: no such option; {FOREIGN_NAMES[name]}")
             if name not in names:
                 near = difflib.get_close_matches(name, names, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"available are {', '.join(names)}"
@@ -102,9 +177,11 @@ class TranscribeOptions:
 
         Raises OptionError for what the model's vocabulary does not have: a language, a task, a token.
         """
-        for token in self.suppressed:
-            if token >= dims.n_vocab:
-                raise OptionError(f"suppress_tokens: this model's tokens end at {dims.n_vocab - 1}, got {token}")
+        for name in ("suppress_tokens", "initial_prompt", "prefix"):
+            tokens = getattr(self, name)
+            beyond = [token for token in tokens if token >= dims.n_vocab] if isinstance(tokens, tuple) else []
+            if beyond:
+                raise OptionError(f"{name}: this model's tokens end at {dims.n_vocab - 1}, got {beyond[0]}")
         if not dims.is_multilingual:
             if self.language not in (None, "en"):
                 name = LANGUAGES[self.language]
@@ -113,6 +190,8 @@ class TranscribeOptions:
                 )
             if self.task != "transcribe":
                 raise OptionError(f"task: an English-only model cannot {self.task}; take one without .en")
+            if self.multilingual:
+                raise OptionError("multilingual: this model knows English only; take one without .en")
             return replace(self, language="en")
         if self.language is not None and self.language not in tuple(LANGUAGES)[: dims.num_languages]:
             name = LANGUAGES[self.language]
@@ -120,25 +199,59 @@ class TranscribeOptions:
         return self
 
     @property
+    def temperatures(self) -> tuple[float, ...]:
+        """`temperature` as numbers, in the order in which they are tried; at least one."""
+        return cast(tuple[float, ...], self.temperature)
+
+    @property
     def suppressed(self) -> tuple[int, ...]:
         """`suppress_tokens` as numbers, -1 among them where it was given."""
         return cast(tuple[int, ...], self.suppress_tokens)
 
+    @property
+    def clips(self) -> tuple[float, ...]:
+        """`clip_timestamps` as seconds, start and end in turn; at least one, and an odd number runs to the end."""
+        return cast(tuple[float, ...], self.clip_timestamps)
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
+    def for_reference(self) -> dict[str, Any]:
+        """The keywords that ask openai-whisper's `transcribe` for the same.
+
+        `seed` is not among them: PyTorch's generator is seeded outside of it.
+
+        Raises OptionError, with their names, for options that differ from their defaults and that openai-whisper
+        does not have.
+        """
+        defaults = TranscribeOptions()
+        unknown = [name for name in NOT_IN_REFERENCE if getattr(self, name) != getattr(defaults, name)]
+        if self.max_new_tokens is not None and self.prefix is not None:
+            unknown.append("max_new_tokens")  # openai-whisper's sample_len would shorten the prefix
+        if isinstance(self.initial_prompt, tuple):
+            unknown.append("initial_prompt as tokens")
+        if unknown:
+            verb = "is" if len(unknown) == 1 else "are"
+            raise OptionError(
+                f"{', '.join(unknown)}: {verb} not in openai-whisper, which is the backend torch; "
+                "take the backend max or hybrid"
+            )
+        known = [field.name for field in fields(self) if field.name not in NOT_IN_REFERENCE]
+        keywords = {name: getattr(self, name) for name in known if name not in ("seed", "max_new_tokens")}
+        # What is a tuple here is a list there.
+        for name in ("suppress_tokens", "clip_timestamps", "prefix"):
+            if isinstance(keywords[name], tuple):
+                keywords[name] = list(keywords[name])
+        return {**keywords, "sample_len": self.sample_len or self.max_new_tokens}
 
 
-def _token_list(value: str | Iterable[int] | None) -> tuple[int, ...]:
-    """`suppress_tokens` as numbers; empty for None."""
-    error = OptionError(f"suppress_tokens: token numbers, -1 for the usual ones, or None, got {value!r}")
-    try:
-        if isinstance(value, str):
-            tokens = [int(number) for number in value.split(",")] if value.strip() else []
-        else:
-            tokens = list(value or ())
-    except (TypeError, ValueError):
-        raise error from None
-    if not all(isinstance(token, Integral) and not isinstance(token, bool) and token >= -1 for token in tokens):
-        raise error
-    return tuple(int(token) for token in tokens)
+# Options that openai-whisper's `transcribe` has under no name.
+NOT_IN_REFERENCE = (
+    "multilingual",
+    "language_detection_segments",
+    "top_p",
+    "repetition_penalty",
+    "no_repeat_ngram_size",
+    "prompt_reset_on_temperature",
+    "hotwords",
+    "vad_filter",
+    "vad_parameters",
+    "batch_size",
+)
