@@ -128,9 +128,8 @@ def _text(name: str, value: Any) -> str:
 
 
 def _text_or_tokens(name: str, value: Any) -> str | tuple[int, ...] | None:
-    """None where there is nothing in it: openai-whisper ignores it too."""
     if isinstance(value, str):
-        return _text(name, value) or None
+        return _text(name, value)
     wrong = _wrong(name, "a string or token numbers", value)
     try:
         tokens = tuple(value)
@@ -139,6 +138,11 @@ def _text_or_tokens(name: str, value: Any) -> str | tuple[int, ...] | None:
     if not all(_is_integer(token) and token >= 0 for token in tokens):
         raise wrong
     return tuple(int(token) for token in tokens) or None
+
+
+def _prefix(name: str, value: Any) -> str | tuple[int, ...] | None:
+    # An empty prefix is none, as in openai-whisper; an empty initial_prompt is a space there.
+    return _text_or_tokens(name, value) or None
 
 
 def _hotwords(name: str, value: Any) -> str | None:
@@ -184,7 +188,7 @@ FORMS: dict[str, Form] = {
     "carry_initial_prompt": _boolean,
     "condition_on_previous_text": _boolean,
     "prompt_reset_on_temperature": _number("a temperature of at least 0", lambda number: number >= 0),
-    "prefix": _optional(_text_or_tokens),
+    "prefix": _optional(_prefix),
     "hotwords": _optional(_hotwords),
     "suppress_tokens": _suppress_tokens,
     "suppress_blank": _boolean,
@@ -232,45 +236,3 @@ def conflicts(options: "TranscribeOptions") -> Iterator[str]:
         for name in ("vad_filter", "batch_size"):
             if getattr(options, name):
                 yield f"clip_timestamps: the clips or speech that is found, not both; leave {name} away"
-
-
-# Names that options have elsewhere, and what to give in their place.
-FOREIGN_NAMES = {
-    # openai-whisper
-    "verbose": "the command line prints; in a program, stream() gives the segments as they come",
-    "fp16": "how numbers are kept is chosen by compute_type in load_model",
-    "prompt": "give initial_prompt",
-    "temperature_increment_on_fallback": "give all temperatures as temperature, such as (0.0, 0.2, 0.4)",
-    "threads": "set OMP_NUM_THREADS",
-    "model_dir": "set MAX_WHISPER_CACHE",
-    "device": "it is an option of load_model",
-    "compute_type": "it is an option of load_model",
-    "backend": "it is an option of load_model",
-    "highlight_words": "it is an option of Transcription.save",
-    "max_line_width": "it is an option of Transcription.save",
-    "max_line_count": "it is an option of Transcription.save",
-    "max_words_per_line": "it is an option of Transcription.save",
-    # faster-whisper
-    "log_prob_threshold": "give logprob_threshold",
-    "log_progress": "give a function as progress",
-    "chunk_length": "windows have 30 s, as the models were trained",
-    "language_detection_threshold": "give language_detection_segments, whose probabilities are averaged",
-    # Hugging Face transformers
-    "num_beams": "give beam_size",
-    "do_sample": "give temperature",
-    "prompt_ids": "give initial_prompt",
-    "condition_on_prev_tokens": "give condition_on_previous_text",
-    "return_timestamps": "give word_timestamps or without_timestamps",
-    "return_language": "the result has it as language",
-    "chunk_length_s": "windows have 30 s; long recordings need no option",
-    "generate_kwargs": "give its entries as options themselves",
-    # whisper.cpp
-    "no_timestamps": "give without_timestamps",
-    "logprob_thold": "give logprob_threshold",
-    "no_speech_thold": "give no_speech_threshold",
-    "entropy_thold": "give compression_ratio_threshold",
-    "temperature_inc": "give all temperatures as temperature, such as (0.0, 0.2, 0.4)",
-    "translate": "give task='translate'",
-    "vad": "give vad_filter",
-    "n_threads": "set OMP_NUM_THREADS",
-}

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.errors import OptionError
-from max_whisper.option_checks import FOREIGN_NAMES, FORMS, conflicts
+from max_whisper.foreign_names import FOREIGN_NAMES
+from max_whisper.option_checks import FORMS, conflicts
 from max_whisper.tokenizer import LANGUAGES
 
 

@@ -1,0 +1,47 @@
+"""Names that options have in other programs, and what takes their place here."""
+
+_LOADING = "it is an option of load_model"
+_SAVING = "it is an option of Transcription.save"
+_TEMPERATURES = "give all temperatures as temperature, such as (0.0, 0.2, 0.4)"
+_THREADS = "set OMP_NUM_THREADS in the environment"
+_WINDOWS = "windows have 30 s, as the models were trained; long recordings need no option"
+
+FOREIGN_NAMES = {
+    # openai-whisper
+    "verbose": "the command line prints; in a program, stream() gives the segments as they come",
+    "fp16": "compute_type of load_model says how numbers are kept",
+    "prompt": "give initial_prompt",
+    "temperature_increment_on_fallback": _TEMPERATURES,
+    "threads": _THREADS,
+    "model_dir": "set MAX_WHISPER_CACHE in the environment",
+    "device": _LOADING,
+    "highlight_words": _SAVING,
+    "max_line_width": _SAVING,
+    "max_line_count": _SAVING,
+    "max_words_per_line": _SAVING,
+    # faster-whisper
+    "compute_type": _LOADING,
+    "log_prob_threshold": "give logprob_threshold",
+    "log_progress": "give a function as progress",
+    "chunk_length": _WINDOWS,
+    "language_detection_threshold": "give language_detection_segments, whose probabilities are averaged",
+    "cpu_threads": _THREADS,
+    # Hugging Face transformers
+    "num_beams": "give beam_size",
+    "do_sample": "give temperature",
+    "prompt_ids": "give initial_prompt",
+    "condition_on_prev_tokens": "give condition_on_previous_text",
+    "return_timestamps": "give word_timestamps or without_timestamps",
+    "return_language": "the result has it as language",
+    "chunk_length_s": _WINDOWS,
+    "generate_kwargs": "give its entries as options themselves",
+    # whisper.cpp
+    "no_timestamps": "give without_timestamps",
+    "logprob_thold": "give logprob_threshold",
+    "no_speech_thold": "give no_speech_threshold",
+    "entropy_thold": "give compression_ratio_threshold",
+    "temperature_inc": _TEMPERATURES,
+    "translate": "give task='translate'",
+    "vad": "give vad_filter",
+    "n_threads": _THREADS,
+}
