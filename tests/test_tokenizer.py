@@ -116,6 +116,23 @@ class TestVocabulary:
             assert ours.decode(tuple(tokens)) == reference.decode(tokens)
             assert ours.decode_with_timestamps(tokens) == reference.decode_with_timestamps(tokens)
 
+    @pytest.mark.parametrize("language", ["en", "zh", "ja", "th", "lo", "my", "last"])
+    def test_split_to_word_tokens(self, multilingual: bool, num_languages: int, language: str) -> None:
+        if language == "last":
+            language = tuple(LANGUAGES)[num_languages - 1]
+        options: dict[str, Any] = {"num_languages": num_languages, "language": language}
+        ours = get_tokenizer(multilingual, **options)
+        reference = whisper.tokenizer.get_tokenizer(multilingual, **options)
+        rng = np.random.default_rng(0)
+        texts = [ours.encode(text) for text in TEXTS]
+        # Tokens of broken UTF-8 among them, and characters whose bytes the text ends within.
+        texts += [rng.integers(0, ours.eot, size=int(rng.integers(1, 30))).tolist() for _ in range(100)]
+        texts += [ours.encode(text)[:-1] for text in TEXTS if text]
+        for tokens in texts:
+            assert ours.split_to_word_tokens([*tokens, ours.eot]) == reference.split_to_word_tokens(
+                [*tokens, reference.eot]
+            )
+
     def test_text_cannot_forge_special_tokens(self, multilingual: bool, num_languages: int) -> None:
         with pytest.raises(ValueError, match="endoftext"):
             get_tokenizer(multilingual, num_languages=num_languages).encode("<|endoftext|>")
@@ -150,6 +167,16 @@ def test_a_language_later_than_the_vocabulary() -> None:
 def test_english_only_has_no_language_token() -> None:
     with pytest.raises(ValueError, match="no language"):
         _ = get_tokenizer(False).language_token
+
+
+def test_split_of_text_with_broken_characters_that_merge() -> None:
+    """The first token's last character and the second's first are one in the text: the reference ends in an error."""
+    tokens = [36733, 25746, 98]
+    with pytest.raises(IndexError):
+        whisper.tokenizer.get_tokenizer(True).split_tokens_on_unicode(tokens)
+    words, word_tokens = get_tokenizer(True).split_tokens_on_unicode(tokens)
+    assert words == ["\ufffd", " 불\ufffd", "\ufffd"]
+    assert word_tokens == [[36733], [25746], [98]]
 
 
 def test_vocabulary_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import base64
 import binascii
 import difflib
 import importlib.util
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -143,6 +144,9 @@ _CODE_OF_NAME = {**{name: code for code, name in LANGUAGES.items()}, **LANGUAGE_
 
 # GPT-2's split of text into words before byte-pair merging.
 _WORD_PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+
+# Languages written without spaces between words.
+_LANGUAGES_WITHOUT_SPACES = ("zh", "ja", "th", "lo", "my", "yue")
 
 _LAST_TIMESTAMP = 1500  # timestamp tokens run from <|0.00|> to <|30.00|> in steps of 20 ms
 
@@ -289,6 +293,51 @@ class Tokenizer:
                 if len(encoded) == 1 or symbol in signs:
                     tokens.add(encoded[0])
         return tuple(sorted(tokens))
+
+    def split_to_word_tokens(self, tokens: Sequence[int]) -> tuple[list[str], list[list[int]]]:
+        """The words of a text and the tokens of each, as openai-whisper has them.
+
+        A word begins with a space, or is punctuation or a special token. In languages written without spaces it is
+        what the fewest tokens make that end with a whole character. Where characters are broken, the last tokens may
+        be in no word.
+        """
+        if self.language in _LANGUAGES_WITHOUT_SPACES:
+            return self.split_tokens_on_unicode(tokens)
+        return self.split_tokens_on_spaces(tokens)
+
+    def split_tokens_on_unicode(self, tokens: Sequence[int]) -> tuple[list[str], list[list[int]]]:
+        """The pieces of a text that end with a whole character, and the tokens of each."""
+        text = self.decode_with_timestamps(tokens)
+        words: list[str] = []
+        word_tokens: list[list[int]] = []
+        current: list[int] = []
+        n_characters = 0
+        for token in tokens:
+            current.append(token)
+            word = self.decode_with_timestamps(current)
+            broken = word.find("\ufffd")
+            # A character that is broken in the whole text too stays so, whatever tokens follow.
+            if broken < 0 or text[n_characters + broken : n_characters + broken + 1] in ("\ufffd", ""):
+                words.append(word)
+                word_tokens.append(current)
+                current = []
+                n_characters += len(word)
+        return words, word_tokens
+
+    def split_tokens_on_spaces(self, tokens: Sequence[int]) -> tuple[list[str], list[list[int]]]:
+        """The words of a text with spaces between words, and the tokens of each."""
+        words: list[str] = []
+        word_tokens: list[list[int]] = []
+        for piece, piece_tokens in zip(*self.split_tokens_on_unicode(tokens), strict=True):
+            is_special = piece_tokens[0] >= self.eot
+            is_punctuation = piece.strip() in string.punctuation
+            if is_special or is_punctuation or piece.startswith(" ") or not words:
+                words.append(piece)
+                word_tokens.append(piece_tokens)
+            else:
+                words[-1] += piece
+                word_tokens[-1] += piece_tokens
+        return words, word_tokens
 
 
 @cache
