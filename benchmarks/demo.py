@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
-from max_whisper.cli import CommandParser
+from max_whisper.arguments import CommandParser
 
 from .backends import BACKENDS, DEVICES, BackendFailedError, BackendProcess, choose_backends, resolve_model
 from .comparison import Outcome, left_out

@@ -15,8 +15,8 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from max_whisper.arguments import CommandParser
 from max_whisper.checkpoint import Checkpoint, load_checkpoint
-from max_whisper.cli import CommandParser
 from max_whisper.progress import Progress, Step, silent
 
 from .backends import DEVICES, resolve_model

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from max_whisper.cli import CommandParser
+from max_whisper.arguments import CommandParser
 from max_whisper.errors import MaxWhisperError, OptionError
 
 from .backends import (

@@ -1,11 +1,12 @@
 """The command line: what it prints and writes, and how it ends when something is wrong."""
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ import pytest
 
 import max_whisper.transcriber
 from max_whisper import cli
-from max_whisper.audio import SAMPLE_RATE
+from max_whisper.audio import SAMPLE_RATE, load_audio
 from max_whisper.checkpoint.official import OFFICIAL_MODELS
-from max_whisper.errors import AudioError, CheckpointError
+from max_whisper.errors import AudioError, CheckpointError, MaxWhisperError
 from max_whisper.progress import Step
-from max_whisper.results import Segment, Transcription
+from max_whisper.results import Segment, Transcription, Word
 from max_whisper.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +34,9 @@ Detected language: English
 """
 
 
+TRANSCRIPTION = Transcription("".join(segment.text for segment in SEGMENTS), SEGMENTS, "en")
+
+
 class Stream:
     """The segments of one recording, as a Transcriber yields them."""
 
@@ -42,13 +46,14 @@ class Stream:
         return iter(SEGMENTS)
 
     def transcription(self) -> Transcription:
-        return Transcription("".join(segment.text for segment in SEGMENTS), SEGMENTS, "en")
+        return TRANSCRIPTION
 
 
 class FakeTranscriber:
     """Hears the same words in everything, and remembers what it was asked."""
 
     def __init__(self) -> None:
+        self.name = "fake"
         self.dims = OFFICIAL_MODELS["tiny"].dims
         self.loaded: list[tuple[str, dict[str, Any]]] = []
         self.heard: list[tuple[int, dict[str, Any]]] = []
@@ -57,11 +62,28 @@ class FakeTranscriber:
         self.loaded.append((model, {name: value for name, value in options.items() if name != "progress"}))
         return self
 
-    def stream(self, audio: np.ndarray, **options: Any) -> Stream:
+    def stream(self, audio: Any, **options: Any) -> Stream:
+        n_samples = len(load_audio(audio))
         progress = options.pop("progress")
         progress(Step("transcribing", 1, 2, "s"))
-        self.heard.append((len(audio), options))
+        self.heard.append((n_samples, options))
         return Stream()
+
+    def transcribe_many(
+        self, sources: Sequence[Any], *, batch_size: int, **options: Any
+    ) -> Iterator[Transcription | MaxWhisperError]:
+        for source in sources:
+            try:
+                self.stream(source, **options)
+            except MaxWhisperError as error:
+                yield error
+            else:
+                self.heard[-1][1]["transcribe_many"] = batch_size
+                yield TRANSCRIPTION
+
+    def detect_language(self, audio: Any, *, segments: int = 1) -> tuple[str, dict[str, float]]:
+        self.heard.append((len(load_audio(audio)), {"segments": segments}))
+        return "de", {"en": 0.018, "de": 0.94, "nl": 0.04, "fr": 0.002}
 
 
 @pytest.fixture
@@ -107,20 +129,15 @@ def test_transcribe_prints_segments_and_writes_every_format(
     assert transcriber.heard[0][0] == 2 * SAMPLE_RATE
 
 
-def test_defaults_are_those_of_openai_whisper(transcriber: FakeTranscriber, recording: Path, tmp_path: Path) -> None:
-    assert cli.run(["transcribe", str(recording), "-o", str(tmp_path)]) == 0
-    assert transcriber.loaded == [("nano", {"backend": "max", "device": "auto", "compute_type": "auto"})]
-    assert transcriber.heard[0][1] == {
-        "task": "transcribe",
-        "language": None,
-        "temperature": 0.0,
-        "without_timestamps": False,
-        "condition_on_previous_text": True,
-        "no_speech_threshold": 0.6,
-        "logprob_threshold": -1.0,
-        "compression_ratio_threshold": 2.4,
-        "suppress_tokens": "-1",
-    }
+def test_the_model_is_loaded_as_asked(transcriber: FakeTranscriber, recording: Path, tmp_path: Path) -> None:
+    arguments = ["transcribe", str(recording), "-o", str(tmp_path)]
+    assert cli.run(arguments) == 0
+    chosen = ["--model", "tiny", "--backend", "hybrid", "--device", "cpu", "--compute_type", "float32"]
+    assert cli.run([*arguments, *chosen]) == 0
+    assert transcriber.loaded == [
+        ("nano", {"backend": "max", "device": "auto", "compute_type": "auto"}),
+        ("tiny", {"backend": "hybrid", "device": "cpu", "compute_type": "float32"}),
+    ]
 
 
 def test_options_in_both_spellings(transcriber: FakeTranscriber, recording: Path, tmp_path: Path) -> None:
@@ -140,7 +157,8 @@ def test_the_bar_moves_as_the_transcriber_reports(
     shown: list[Step] = []
     monkeypatch.setattr(cli.ConsoleProgress, "__call__", lambda self, step: shown.append(step))
     assert cli.run(["transcribe", str(recording), "-o", str(tmp_path)]) == 0
-    assert shown == [Step("transcribing talk.v2.wav", done, 2, "s") for done in (0, 1)]
+    name = "transcribing talk.v2.wav"
+    assert shown == [Step(name, 0, None, "s"), Step(name, 1, 2, "s")]
 
 
 def test_verbose_false_prints_no_segments(
@@ -179,9 +197,8 @@ def test_a_failed_transcription_does_not_stop_the_others(
     second.write_bytes(recording.read_bytes())
     hear = transcriber.stream
 
-    def stream(audio: np.ndarray, **options: Any) -> Stream:
-        if not transcriber.heard:
-            transcriber.heard.append((len(audio), options))
+    def stream(audio: str, **options: Any) -> Stream:
+        if audio == str(recording):
             raise error
         return hear(audio, **options)
 
@@ -261,7 +278,7 @@ def test_a_file_that_is_no_recording_is_one_line(
     transcriber: FakeTranscriber, tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str
 ) -> None:
     path = bad_files(tmp_path)[kind]
-    assert cli.run(["transcribe", str(path), "-o", str(tmp_path)]) == 1
+    assert cli.run(["transcribe", str(path), "--model", "nano", "-o", str(tmp_path)]) == 1
     assert str(path) in error_line(capfd)
 
 
@@ -314,9 +331,126 @@ def test_a_wrong_option_is_one_line_and_status_2(
     assert "--help" in line
 
 
-def test_an_option_with_a_value_that_is_not_available(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["transcribe", str(recording), "--temperature", "0.5"]) == 2
-    assert "temperature" in error_line(capsys)
+@pytest.mark.parametrize(
+    ("options", "mistake"),
+    [
+        (["--temperature", "-1"], "temperature: a number of at least 0"),
+        (["--temperature", "nan"], "temperature: a number of at least 0"),
+        (["--temperature-increment-on-fallback", "0"], "temperature_increment_on_fallback: a number of at least 0.01"),
+        (["--temperature-increment-on-fallback", "nan"], "temperature_increment_on_fallback: a number of at least"),
+        (["--temperature", "0.5", "--beam-size", "5"], "beam_size: beams are searched at temperature 0"),
+        (["--temperature-increment-on-fallback", "None", "--best-of", "5"], "best_of: tokens are drawn at"),
+        (["--batch-size", "0"], "batch_size: a number of windows of at least 1"),
+        (["--clip-timestamps", "5,3"], "clip_timestamps: times in seconds must ascend"),
+        (["--vad-threshold", "0.5"], "vad_parameters: speech is not looked for"),
+        (["--backend", "torch", "--hotwords", "MAX"], "hotwords: is not in openai-whisper"),
+        (["--highlight-words", "True"], "highlight_words requires word_timestamps"),
+        (["--max_line_width", "40"], "max_line_width requires word_timestamps"),
+        (["--max-line-count", "2"], "max_line_count requires word_timestamps"),
+        (["--max-words-per-line", "3"], "max_words_per_line requires word_timestamps"),
+        (["--word-timestamps", "True", "--max-line-width", "-1"], "max_line_width: a number of at least 1"),
+    ],
+)
+def test_an_option_that_cannot_be_is_reported_before_anything_is_loaded(
+    transcriber: FakeTranscriber, recording: Path, capsys: pytest.CaptureFixture[str], options: list[str], mistake: str
+) -> None:
+    assert cli.run(["transcribe", str(recording), *options]) == 2
+    assert error_line(capsys).startswith(mistake)
+    assert transcriber.loaded == []
+
+
+def test_standard_input(
+    monkeypatch: pytest.MonkeyPatch, transcriber: FakeTranscriber, recording: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(recording.read_bytes())))
+    assert cli.run(["transcribe", "-", str(recording), "-o", str(tmp_path), "-f", "txt"]) == 0
+    assert [n_samples for n_samples, _ in transcriber.heard] == [2 * SAMPLE_RATE] * 2
+    assert (tmp_path / "stdin.txt").is_file()
+    assert (tmp_path / "talk.v2.txt").is_file()
+
+
+def test_standard_input_is_given_once(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["transcribe", "-", str(recording), "-"]) == 2
+    assert error_line(capsys).startswith("-: standard input can be read only once")
+
+
+def test_standard_input_is_no_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    assert cli.run(["transcribe", "-"]) == 2
+    assert error_line(capsys).startswith("-: nothing is piped into standard input")
+
+
+def test_a_batch_of_files(
+    transcriber: FakeTranscriber, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second, bad = recording.with_name("second.wav"), recording.with_name("bad.wav")
+    second.write_bytes(recording.read_bytes())
+    bad.write_text("these are words, not sounds\n" * 50)
+    files = [str(recording), str(bad), str(second), str(tmp_path / "missing.wav")]
+    options = ["--batch-size", "4", "--clip-timestamps", "0,1", "--model", "tiny", "-f", "txt"]
+    assert cli.run(["transcribe", *files, *options, "-o", str(tmp_path / "results")]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == TEXT * 2
+    first_line, second_line = captured.err.splitlines()
+    assert "missing.wav" in first_line
+    assert "bad.wav" in second_line
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {"talk.v2.txt", "second.txt"}
+    assert [options["transcribe_many"] for _, options in transcriber.heard] == [4, 4]
+    assert all("batch_size" not in options for _, options in transcriber.heard)
+
+
+def test_a_batch_of_one_file_is_its_speech(transcriber: FakeTranscriber, recording: Path, tmp_path: Path) -> None:
+    options = ["--batch-size", "4", "--vad-threshold", "0.4", "--vad-speech-pad-ms", "200"]
+    assert cli.run(["transcribe", str(recording), *options, "-o", str(tmp_path)]) == 0
+    ((_, heard),) = transcriber.heard
+    assert heard["batch_size"] == 4
+    assert heard["vad_parameters"] == {"threshold": 0.4, "speech_pad_ms": 200}
+
+
+def test_subtitles_of_words(
+    monkeypatch: pytest.MonkeyPatch,
+    transcriber: FakeTranscriber,
+    recording: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = (Word(" one", 0.0, 0.5, 0.9), Word(" two", 0.5, 1.5, 0.9))
+    segment = Segment(0, 0, 0.0, 1.5, " one two", (1, 2), 0.0, -0.1, 1.0, 0.01, words)
+    monkeypatch.setattr(Stream, "transcription", lambda self: Transcription(" one two", (segment,), "en"))
+    options = ["--word_timestamps", "True", "--max_words_per_line", "1", "-f", "srt", "--model", "tiny"]
+    arguments = ["transcribe", str(recording), *options, "-o", str(tmp_path)]
+    assert cli.run(arguments) == 0
+    lines = ["1", "00:00:00,000 --> 00:00:00,500", "one", "", "2", "00:00:00,500 --> 00:00:01,500", "two", "", ""]
+    assert (tmp_path / "talk.v2.srt").read_text() == "\n".join(lines)
+    assert capsys.readouterr().err == ""
+    assert cli.run([*arguments, "--max_line_width", "9"]) == 0
+    assert capsys.readouterr().err == "max-whisper: warning: max_words_per_line has no effect with max_line_width\n"
+
+
+def test_language(
+    transcriber: FakeTranscriber, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = str(tmp_path / "missing.wav")
+    assert cli.run(["language", missing, str(recording), "--model", "tiny", "--segments", "3"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == f"{recording}: German (de) 94.0%, Dutch (nl) 4.0%, English (en) 1.8%\n"
+    assert missing in captured.err
+    assert transcriber.heard == [(2 * SAMPLE_RATE, {"segments": 3})]
+    transcriber.dims = OFFICIAL_MODELS["tiny.en"].dims
+    assert cli.run(["language", str(recording), "--model", "tiny.en"]) == 1
+    assert "knows English only" in error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("options", "mistake"),
+    [([], "--model"), (["--model", "tiny", "--segments", "0"], "language_detection_segments: a number of windows")],
+)
+def test_a_language_that_cannot_be_told(
+    transcriber: FakeTranscriber, capsys: pytest.CaptureFixture[str], options: list[str], mistake: str
+) -> None:
+    assert cli.run(["language", "talk.wav", *options]) == 2
+    assert mistake in error_line(capsys)
+    assert transcriber.loaded == []
 
 
 def test_tracebacks_only_with_debug(

@@ -6,7 +6,6 @@ package is imported by the commands that need it, so that `--help` and a mistake
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib
 import os
@@ -17,17 +16,27 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
+from max_whisper.arguments import (
+    DEMONSTRATION_MODEL,
+    STANDARD_INPUT,
+    SUBTITLE_OPTIONS,
+    WrongOptionError,
+    decoding_options,
+    parse,
+    subtitle_options,
+)
 from max_whisper.console import ConsoleProgress, file_size
-from max_whisper.errors import MaxWhisperError, OptionError
-from max_whisper.version import __version__
+from max_whisper.errors import AudioError, MaxWhisperError, OptionError
 
 if TYPE_CHECKING:
-    from max_whisper.results import Transcription
+    from max_whisper.options import TranscribeOptions
+    from max_whisper.progress import Step
+    from max_whisper.results import Segment, Transcription
     from max_whisper.transcriber import Transcriber
 
 WRONG_OPTION = 2  # argparse's own
@@ -35,7 +44,8 @@ INTERRUPTED = 130  # as shells report a program that SIGINT ended
 INTERRUPT_GRACE = 1.0  # seconds
 BROKEN_PIPE = 141  # the same for SIGPIPE: whoever read the output has gone
 
-DEMONSTRATION_MODEL = "nano"
+LOADING = ("model", "backend", "device", "compute_type")  # the options of load_model
+LIKELY_LANGUAGES = 3  # of each recording, in the command `language`
 
 # Commands of the benchmarks package: its module and what it does.
 MEASUREMENTS = {
@@ -81,80 +91,84 @@ def _run_command(arguments: list[str]) -> int:
     if arguments and arguments[0] in MEASUREMENTS:
         return _measure(arguments[0], [argument for argument in arguments[1:] if argument != "--debug"])
     try:
-        options = vars(_parser().parse_args(arguments))
+        values = parse(arguments, {name: purpose for name, (_, purpose) in MEASUREMENTS.items()})
     except SystemExit as end:  # --help, --version or a wrong option: argparse has printed what there is to say
         return int(end.code or 0)
-    command = options.pop("command")
-    return int(command(**options))
+    commands: dict[str, Callable[..., int]] = {"transcribe": transcribe, "language": language, "models": models}
+    return commands[values.pop("command")](**values)
 
 
-class WrongOptionError(OptionError):
-    """An option of the command line with a value that cannot be, whatever the model and the files."""
-
-
-def transcribe(
-    files: list[str],
-    backend: str,
-    device: str,
-    compute_type: str,
-    output_dir: str,
-    output_format: str,
-    verbose: bool,
-    debug: bool,
-    model: str | None = None,
-    **options: Any,
-) -> int:
+def transcribe(files: list[str], output_dir: str, output_format: str, verbose: bool, debug: bool, **values: Any) -> int:
     """`max-whisper transcribe`: text on standard output, files into `output_dir`."""
-    from max_whisper.options import TranscribeOptions
-
-    try:
-        checked = TranscribeOptions(**options)  # what is wrong here need not wait for a model to load
-    except OptionError as error:
-        raise WrongOptionError(str(error)) from error
+    loading = {name: values.pop(name) for name in LOADING if name in values}
+    subtitles, notes = subtitle_options(values)
+    options = decoding_options({name: value for name, value in values.items() if name not in SUBTITLE_OPTIONS})
+    recordings = _recordings(files)
+    # Windows of several files make a batch; those of a single one are its stretches of speech, which is an option.
+    together = options["batch_size"] is not None and len(recordings) > 1
+    batch_size = options.pop("batch_size") if together else None
+    _check({"batch_size": batch_size})
+    checked = _check(options, loading["backend"])  # what is wrong here need not wait for a model to load
     folder = _writable_folder(output_dir)
-    transcriber: Transcriber | None = None
-    status = 0
     with ConsoleProgress() as console:
+        for note in notes:
+            console.complaint(f"max-whisper: warning: {note}")
+        work = Work(console, debug)
+        present = work.existing(recordings)
+        if not present:
+            return work.status
+        transcriber = _load(console, loading)
+        checked.resolve(transcriber.dims)  # what this model cannot do, it can do with no file
+        is_detected = checked.language is None and transcriber.dims.is_multilingual
 
-        def report(error: Exception) -> None:
-            console.clear()
-            if debug:
-                traceback.print_exception(error)
-            console.complaint(f"max-whisper: error: {_one_line(error)}")
+        def show(language: str, segments: Iterable[Segment]) -> None:
+            if verbose and is_detected:
+                console.text(f"Detected language: {_language_name(language)}")
+            for segment in segments if verbose else ():
+                console.text(_line(segment))
 
-        for file in files:
-            try:
-                from max_whisper.audio import load_audio
-
-                audio = load_audio(file)
-            except Exception as error:
-                report(error)
-                status = 1
-                continue
-            if transcriber is None:
-                from max_whisper.transcriber import load_model
-
-                if model is None:
-                    console.complaint(
-                        f"max-whisper: using the bundled demonstration model {DEMONSTRATION_MODEL}; "
-                        "for real recordings choose one, such as --model turbo"
-                    )
-                choices: dict[str, Any] = {"backend": backend, "device": device, "compute_type": compute_type}
-                transcriber = load_model(model or DEMONSTRATION_MODEL, progress=console, **choices)
+        if together:
+            sources = [recording.audio for recording in present]
+            outcomes = transcriber.transcribe_many(sources, batch_size=batch_size, progress=console, **options)
+            for recording, outcome in zip(present, outcomes, strict=True):
+                with work.on_one():
+                    if isinstance(outcome, MaxWhisperError):
+                        raise outcome
+                    show(outcome.language, outcome.segments)
+                    _write_files(outcome, folder, recording.name, output_format, subtitles)
+            return work.status
+        for recording in present:
+            with work.on_one():
+                stream = transcriber.stream(recording.audio, progress=_bar(recording, console), **options)
+                show(stream.language, stream)
+                transcription = stream.transcription()
                 console.clear()
-                checked.resolve(transcriber.dims)  # what this model cannot do, it can do with no file
-            try:
-                transcription = _transcribe(transcriber, file, audio, options, console, verbose)
-                _write_files(transcription, folder, file, output_format)
-            except BrokenPipeError:  # of standard output: no later file could be printed either
-                raise
-            except Exception as error:
-                report(error)
-                status = 1
-    return status
+                _write_files(transcription, folder, recording.name, output_format, subtitles)
+    return work.status
 
 
-def models() -> int:
+def language(files: list[str], segments: int, debug: bool, **loading: Any) -> int:
+    """`max-whisper language`: the most probable languages of each recording."""
+    recordings = _recordings(files)
+    _check({"language_detection_segments": segments})
+    with ConsoleProgress() as console:
+        work = Work(console, debug)
+        present = work.existing(recordings)
+        if not present:
+            return work.status
+        transcriber = _load(console, loading)
+        if not transcriber.dims.is_multilingual:
+            raise OptionError(f"model: {transcriber.name} knows English only; choose another, such as --model tiny")
+        for recording in present:
+            with work.on_one():
+                _, probabilities = transcriber.detect_language(recording.audio, segments=segments)
+                likely = sorted(probabilities, key=lambda code: -probabilities[code])[:LIKELY_LANGUAGES]
+                shares = (f"{_language_name(code)} ({code}) {probabilities[code]:.1%}" for code in likely)
+                console.text(f"{recording.name}: {', '.join(shares)}")
+    return work.status
+
+
+def models(**_: Any) -> int:
     """`max-whisper models`: the known names, which of them are here, and what the cache holds."""
     from max_whisper.cache import cache_dir
     from max_whisper.checkpoint import available_models
@@ -208,38 +222,118 @@ def _measure(command: str, arguments: list[str]) -> int:
         return int(end.code or 0)
 
 
-def _transcribe(
-    transcriber: Transcriber, file: str, audio: Any, options: dict[str, Any], console: ConsoleProgress, verbose: bool
-) -> Transcription:
-    from max_whisper.audio import SAMPLE_RATE
-    from max_whisper.progress import Step
-    from max_whisper.tokenizer import LANGUAGES
-    from max_whisper.writers import format_timestamp
+@dataclass(frozen=True)
+class Recording:
+    """One of the FILE arguments."""
 
-    message = f"transcribing {Path(file).name}"
+    name: str  # as it was given; `stdin` for standard input
+    audio: str | BinaryIO
+
+
+class Work:
+    """What is done with one recording after the other: what goes wrong with one does not stop the others."""
+
+    def __init__(self, console: ConsoleProgress, debug: bool) -> None:
+        self.status = 0  # the command's exit status
+        self._console = console
+        self._debug = debug
+
+    def existing(self, recordings: Sequence[Recording]) -> list[Recording]:
+        """The recordings that are there: for the others alone no model need be loaded."""
+        found = []
+        for recording in recordings:
+            with self.on_one():
+                if isinstance(recording.audio, str) and not os.path.exists(recording.audio):  # noqa: PTH110
+                    raise AudioError(f"no such file: '{recording.audio}'; check the path")
+                found.append(recording)
+        return found
+
+    @contextlib.contextmanager
+    def on_one(self) -> Iterator[None]:
+        """Around the work on one recording, whose error is reported."""
+        try:
+            yield
+        except BrokenPipeError:  # of standard output: no later file could be printed either
+            raise
+        except Exception as error:
+            self._console.clear()
+            if self._debug:
+                traceback.print_exception(error)
+            self._console.complaint(f"max-whisper: error: {_one_line(error)}")
+            self.status = 1
+
+
+def _recordings(files: Sequence[str]) -> list[Recording]:
+    if files.count(STANDARD_INPUT) > 1:
+        raise WrongOptionError("-: standard input can be read only once; give it once")
+    if STANDARD_INPUT in files and (sys.stdin is None or sys.stdin.isatty()):
+        raise WrongOptionError(
+            "-: nothing is piped into standard input; do so: cat talk.mp3 | max-whisper transcribe -"
+        )
+    return [Recording("stdin", sys.stdin.buffer) if file == STANDARD_INPUT else Recording(file, file) for file in files]
+
+
+def _check(options: dict[str, Any], backend: str | None = None) -> TranscribeOptions:
+    """The options of a transcription. Raises WrongOptionError for what no model, or not this backend, could do."""
+    from max_whisper.options import TranscribeOptions
+
+    try:
+        checked = TranscribeOptions.from_keywords(options)
+        if backend == "torch":
+            checked.for_reference()
+    except OptionError as error:
+        raise WrongOptionError(str(error)) from error
+    return checked
+
+
+def _load(console: ConsoleProgress, loading: dict[str, Any]) -> Transcriber:
+    from max_whisper.transcriber import load_model
+
+    choices = {"model": DEMONSTRATION_MODEL, **loading}
+    if "model" not in loading:
+        console.complaint(
+            f"max-whisper: using the bundled demonstration model {DEMONSTRATION_MODEL}; "
+            "for real recordings choose one, such as --model turbo"
+        )
+    transcriber = load_model(choices.pop("model"), progress=console, **choices)
+    console.clear()
+    return transcriber
+
+
+def _bar(recording: Recording, console: ConsoleProgress) -> Callable[[Step], None]:
+    """Shows how many seconds of a recording are done, beside its name."""
+    from max_whisper.progress import Step
+
+    message = f"transcribing {Path(recording.name).name}"
 
     def progress(step: Step, /) -> None:
-        console(replace(step, message=message))
+        console(replace(step, message=message) if step.unit == "s" else step)
 
-    progress(Step(message, 0, len(audio) // SAMPLE_RATE, "s"))
-    stream = transcriber.stream(audio, progress=progress, **options)
-    if verbose and options["language"] is None and transcriber.dims.is_multilingual:
-        console.text(f"Detected language: {LANGUAGES[stream.language].title()}")
-    for segment in stream:
-        if verbose:
-            start, end = format_timestamp(segment.start), format_timestamp(segment.end)
-            console.text(f"[{start} --> {end}] {segment.text}")
-    console.clear()
-    return stream.transcription()
+    progress(Step(message, unit="s"))
+    return progress
 
 
-def _write_files(transcription: Transcription, folder: Path, file: str, output_format: str) -> None:
+def _language_name(code: str) -> str:
+    from max_whisper.tokenizer import LANGUAGES
+
+    return LANGUAGES[code].title()
+
+
+def _line(segment: Segment) -> str:
+    from max_whisper.writers import format_timestamp
+
+    return f"[{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}] {segment.text}"
+
+
+def _write_files(
+    transcription: Transcription, folder: Path, file: str, output_format: str, subtitles: dict[str, Any]
+) -> None:
     from max_whisper.writers import FORMATS
 
     # The file's last suffix alone is replaced, as in openai-whisper: talk.v2.mp3 becomes talk.v2.srt.
     name = os.path.splitext(os.path.basename(file))[0]  # noqa: PTH119, PTH122
     for format in FORMATS if output_format == "all" else (output_format,):
-        transcription.save(folder / f"{name}.{format}")
+        transcription.save(folder / f"{name}.{format}", **subtitles)
 
 
 def _writable_folder(name: str) -> Path:
@@ -306,78 +400,3 @@ def _one_line(error: Exception) -> str:
 
 def _print_warning(message: Warning | str, *_: object) -> None:
     _complain(f"warning: {' '.join(str(message).split())}")
-
-
-class CommandParser(argparse.ArgumentParser):
-    """argparse with its error on one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"max-whisper: error: {message}; see {self.prog} --help\n")
-
-
-def _true_or_false(text: str) -> bool:
-    if text not in ("True", "False"):
-        raise argparse.ArgumentTypeError(f"True or False, got {text!r}")
-    return text == "True"
-
-
-def _number_or_none(text: str) -> float | None:
-    return None if text == "None" else float(text)
-
-
-_number_or_none.__name__ = "number"  # argparse's message: invalid number value: 'x'
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(prog="max-whisper", description="OpenAI Whisper speech recognition on MAX Graph.")
-    parser.add_argument("--version", action="version", version=f"max-whisper {__version__}")
-    commands: Any = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    general = argparse.ArgumentParser(add_help=False)
-    general.add_argument("--debug", action="store_true", help="show the traceback of an error")
-
-    _add_transcribe(commands.add_parser("transcribe", parents=[general], help="write down what recordings say"))
-    listing = commands.add_parser("models", parents=[general], help="list the known models and what the cache holds")
-    listing.add_argument("list", nargs="?", choices=["list"], help=argparse.SUPPRESS)
-    listing.set_defaults(command=lambda list, debug: models())
-    for command, (_, purpose) in MEASUREMENTS.items():
-        commands.add_parser(command, help=purpose)
-    return parser
-
-
-def _add_transcribe(parser: argparse.ArgumentParser) -> None:
-    """The options of `transcribe`; names and defaults are openai-whisper's where it has them."""
-    parser.description = "Write down what recordings say. Option names may be written with - or _."
-    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
-    parser.set_defaults(command=transcribe)
-    add = parser.add_argument
-    boolean: dict[str, Any] = {"type": _true_or_false, "metavar": "True|False"}
-    number: dict[str, Any] = {"type": _number_or_none, "metavar": "NUMBER"}
-    add("files", nargs="+", metavar="FILE", help="audio or video files")
-    add("--model", default=argparse.SUPPRESS, help="name, .pt file, Hugging Face folder or repository id "
-        f"(default: {DEMONSTRATION_MODEL}, a small model for demonstration)")  # fmt: skip
-    add("--backend", default="max", choices=["max", "hybrid", "torch"], help="encoder and decoder on MAX, the encoder "
-        "alone, or openai-whisper itself")  # fmt: skip
-    add("--device", default="auto", choices=["auto", "cpu", "gpu"], help="auto is a GPU where there is one")
-    add("--compute-type", default="auto", choices=["auto", "float32"], help="auto is float32 today")
-    add("--output-dir", "-o", default=".", metavar="FOLDER", help="folder for the files, made where it is missing")
-    add("--output-format", "-f", default="all", choices=["txt", "vtt", "srt", "tsv", "json", "all"],
-        help="format of the files")  # fmt: skip
-    add("--verbose", default=True, **boolean, help="print the segments as they come")
-    add(
-        "--task",
-        default="transcribe",
-        choices=["transcribe", "translate"],
-        help="write the language spoken, or English",
-    )
-    add("--language", default=None, help="code or English name of the language spoken; detected where it is not given")
-    add("--temperature", type=float, default=0.0, metavar="NUMBER", help="0 takes the most probable token")
-    add("--without-timestamps", default=False, **boolean, help="one segment for each 30 s, without times inside it")
-    add(
-        "--condition-on-previous-text", default=True, **boolean, help="the text so far is the prompt of the next window"
-    )
-    add("--no-speech-threshold", default=0.6, **number, help="a window more probably without speech is silence, "
-        "unless its text is probable")  # fmt: skip
-    add("--logprob-threshold", default=-1.0, **number, help="mean log-probability above which a text is probable")
-    add("--compression-ratio-threshold", default=2.4, **number, help="above it a text counts as repetition")
-    add("--suppress-tokens", default="-1", metavar="LIST", help="token numbers never chosen, with commas; "
-        "-1 is what is written but not spoken")  # fmt: skip

@@ -98,8 +98,8 @@ def file_size(size: float) -> str:
 
 
 def _amount(step: Step) -> str:
-    if step.total is None:
-        return ""
+    if step.total is None:  # of a pipe, whose length nobody knows, there are the seconds done
+        return f"{step.done} {step.unit}" if step.done and step.unit == "s" else ""
     if step.unit == "B":
         return f"{file_size(step.done)} of {file_size(step.total)}"
     return f"{step.done} of {step.total}{' ' + step.unit if step.unit else ''}"
