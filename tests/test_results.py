@@ -110,6 +110,25 @@ def test_save_takes_the_format_from_the_suffix(tmp_path: Path, name: str) -> Non
     assert written.split("\n")[0] == first_line[Path(name).suffix.lower()]
 
 
+def test_save_hands_the_options_of_subtitles_on(tmp_path: Path) -> None:
+    words = (Word(" Seven", 0.0, 0.5, 0.75), Word(" eight", 0.5, 1.0, 0.75), Word(" nine.", 1.0, 2.5, 0.75))
+    result = transcription()
+    result = replace(result, segments=(replace(result.segments[0], words=words),))
+    path = tmp_path / "talk.srt"
+    result.save(path, max_line_width=12, max_line_count=2)
+    assert path.read_text() == "1\n00:00:00,000 --> 00:00:02,500\nSeven eight\nnine.\n\n"
+    result.save(path, max_line_width=12, max_line_count=1)
+    assert "Seven eight\n\n2\n" in path.read_text()
+    result.save(path, max_words_per_line=1)
+    assert "\nSeven\n\n" in path.read_text()
+    result.save(path, highlight_words=True)
+    assert "\nSeven <u>eight</u> nine.\n" in path.read_text()
+    with pytest.raises(OptionError, match=r"^highlight_words needs the times of words"):
+        transcription().save(path, highlight_words=True)
+    assert "<u>eight</u>" in path.read_text()
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_save_takes_a_string_and_replaces(tmp_path: Path) -> None:
     path = tmp_path / "talk.txt"
     path.write_text("an old and much longer file than the new one\n" * 9)

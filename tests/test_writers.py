@@ -1,9 +1,11 @@
 """Every writer gives the bytes of openai-whisper's writer on the same result."""
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from whisper.utils import format_timestamp as reference_timestamp
 from whisper.utils import get_writer
@@ -63,6 +65,134 @@ def test_bytes_equal_openai_whisper(tmp_path: Path, case: str, format: str) -> N
     assert ours.read_bytes() == reference.read_bytes()
     if CASES[case]["segments"]:
         assert ours.stat().st_size > 0
+
+
+PIECES = {
+    "spaces": [
+        " a",
+        " word",
+        " understanding",
+        ",",
+        ".",
+        " -->",
+        " don't",
+        " two words",
+        "-",
+        " \u201cquoted\u201d",
+        " x\ny",
+    ],
+    "no spaces": ["今", "日は", "天気", "。", "、", "がいい", "ですね", "\u3000", "カタカナも"],
+    "odd": ["", " ", "\n", " a\n", "\t tab", "-->", " <u>b</u>", " \ufffd", " 👩\u200d🚀", "\u2028", " \\1", "\x85 c"],
+    "long": [" " + "pneumonoultramicroscopic" * n for n in (1, 3, 60)] + [" a"],
+}
+
+LAYOUTS: list[dict[str, Any]] = [
+    {},
+    {"max_line_width": 10},
+    {"max_line_width": 1, "max_line_count": 1},
+    {"max_line_width": 20, "max_line_count": 2},
+    {"max_line_width": 42, "max_line_count": 1},
+    {"max_line_width": 2000, "max_line_count": 3},
+    {"max_line_count": 1},
+    {"max_words_per_line": 1},
+    {"max_words_per_line": 3},
+    {"max_words_per_line": 1000},
+    {"max_words_per_line": 2, "max_line_width": 12},
+    {"max_words_per_line": 2, "max_line_count": 2},
+    {"max_words_per_line": 2, "max_line_width": 12, "max_line_count": 2},
+]
+
+
+def spoken(kind: str, seed: int) -> dict[str, Any]:
+    """A result with words: pauses, gaps, words without duration, segments that were emptied or have no words."""
+    rng = np.random.default_rng([seed, len(kind)])
+    time = float(rng.choice([0.0, 3597.0]))
+    made = result(*[(0.0, 0.0, "") for _ in range(int(rng.integers(1, 9)))])
+    for segment in made["segments"]:
+        words: list[dict[str, Any]] = []
+        for _ in range(int(rng.choice([0, 1, 2, 5, 20]))):
+            start = round(time + float(rng.choice([0.0, 0.0, 0.02, 0.5, 3.0, 3.02, 8.0])), 2)
+            time = round(start + float(rng.choice([0.0, 0.02, 0.3, 1.0])), 2)
+            word = str(rng.choice(PIECES[kind]))
+            words.append({"word": word, "start": start, "end": time, "probability": float(rng.random())})
+        segment["words"] = words
+        if words:
+            segment["start"], segment["end"] = words[0]["start"], words[-1]["end"]
+            segment["text"] = "".join(word["word"] for word in words)
+        elif rng.random() < 0.5:
+            segment["tokens"] = []
+    return made
+
+
+def assert_equal(words: dict[str, Any], formats: Iterable[str], options: dict[str, Any]) -> None:
+    for format in formats:
+        ours, reference = io.StringIO(), io.StringIO()
+        get_writer(format, "").write_result(words, reference, options)
+        writers.write(Transcription.from_dict(words), ours, format, **options)
+        assert ours.getvalue() == reference.getvalue()
+
+
+@pytest.mark.parametrize("highlight_words", [False, True])
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("kind", PIECES)
+def test_words_equal_openai_whisper(kind: str, layout: dict[str, Any], highlight_words: bool) -> None:
+    options = {**layout, "highlight_words": highlight_words}
+    for seed in range(12):
+        assert_equal(spoken(kind, seed), ["srt", "vtt"], options)
+
+
+@pytest.mark.parametrize("kind", PIECES)
+def test_every_format_with_words(kind: str) -> None:
+    for seed in range(12):
+        assert_equal(spoken(kind, seed), writers.FORMATS, {"max_line_width": 20})
+
+
+def test_more_words_than_a_cue_holds() -> None:
+    """A segment of more than 1000 words, where openai-whisper has a limit that nobody set."""
+    words = [{"word": " a", "start": n / 10, "end": n / 10 + 0.1, "probability": 0.5} for n in range(2100)]
+    long = result((0.0, 210.0, " a" * 2100), words=words)
+    assert_equal(long, ["srt"], {})
+    assert_equal(long, ["srt"], {"max_words_per_line": 1500})
+    assert_equal(long, ["srt"], {"max_line_width": 3000, "max_line_count": 1})
+
+
+def test_emptied_segments_alone_give_no_cues(tmp_path: Path) -> None:
+    """They have an empty list of words even where words were not asked for."""
+    emptied = result((0.0, 0.0, ""), (0.0, 2.0, ""), tokens=[], words=[])
+    get_writer("srt", str(tmp_path))(emptied, "reference.wav")
+    Transcription.from_dict(emptied).save(tmp_path / "ours.srt")
+    assert (tmp_path / "ours.srt").read_bytes() == (tmp_path / "reference.srt").read_bytes() == b""
+
+
+def test_an_emptied_segment_before_others_without_words(tmp_path: Path) -> None:
+    """openai-whisper's own writer fails with a KeyError here."""
+    mixed = result((0.0, 0.0, ""), (0.0, 2.0, " one"))
+    mixed["segments"][0] |= {"tokens": [], "words": []}
+    with pytest.raises(KeyError, match="words"):
+        get_writer("srt", str(tmp_path))(mixed, "reference.wav")
+    file = io.StringIO()
+    writers.write(Transcription.from_dict(mixed), file, "vtt")
+    assert file.getvalue() == "WEBVTT\n\n00:00.000 --> 00:00.000\n\n\n00:00.000 --> 00:02.000\none\n\n"
+
+
+@pytest.mark.parametrize("format", writers.FORMATS)
+@pytest.mark.parametrize("option", ["max_line_width", "max_line_count", "max_words_per_line", "highlight_words"])
+def test_options_without_words(format: str, option: str) -> None:
+    file = io.StringIO()
+    with pytest.raises(OptionError) as caught:
+        writers.write(Transcription.from_dict(CASES["plain"]), file, format, **{option: True})
+    assert str(caught.value) == f"{option} needs the times of words; transcribe with word_timestamps=True"
+    assert file.getvalue() == ""
+    # Where nothing was said there is nothing to lay out.
+    writers.write(Transcription.from_dict(CASES["empty result"]), file, format, **{option: True})
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, "40"])
+@pytest.mark.parametrize("option", ["max_line_width", "max_line_count", "max_words_per_line"])
+def test_limits_that_cannot_be(option: str, value: Any) -> None:
+    with pytest.raises(OptionError) as caught:
+        writers.write(Transcription.from_dict(spoken("spaces", 0)), io.StringIO(), "srt", **{option: value})
+    assert str(caught.value) == f"{option} is {value!r}; give a whole number of at least 1, or None for no limit"
 
 
 def test_formats_are_the_reference_ones() -> None:

@@ -111,13 +111,22 @@ class Transcription:
             language=result["language"],
         )
 
-    def save(self, path: str | Path) -> None:
+    def save(
+        self,
+        path: str | Path,
+        *,
+        max_line_width: int | None = None,
+        max_line_count: int | None = None,
+        max_words_per_line: int | None = None,
+        highlight_words: bool = False,
+    ) -> None:
         """Write the transcription to `path` in the format of its suffix: .txt, .vtt, .srt, .tsv or .json.
 
-        The file appears whole or not at all; one of that name is replaced.
+        The file appears whole or not at all; one of that name is replaced. The options shape subtitles of words, as in
+        `writers.write`.
 
         Raises:
-            OptionError: the suffix names no format.
+            OptionError: the suffix names no format, a limit is less than 1, or there are no words for the options.
             MaxWhisperError: the file cannot be written there.
         """
         path = Path(path)
@@ -130,7 +139,15 @@ class Transcription:
         try:
             try:
                 with part.open("w", encoding="utf-8") as file:
-                    writers.write(self, file, format)
+                    writers.write(
+                        self,
+                        file,
+                        format,
+                        max_line_width=max_line_width,
+                        max_line_count=max_line_count,
+                        max_words_per_line=max_words_per_line,
+                        highlight_words=highlight_words,
+                    )
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
