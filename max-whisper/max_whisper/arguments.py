@@ -31,6 +31,8 @@ VAD_PARAMETERS = (
     "max_speech_duration_s",
     "min_silence_duration_ms",
     "speech_pad_ms",
+    "min_silence_at_max_speech",
+    "use_max_poss_sil_at_max_speech",
 )
 SUBTITLE_OPTIONS = ("highlight_words", "max_line_count", "max_line_width", "max_words_per_line")
 
@@ -161,7 +163,7 @@ _BOOLEAN: dict[str, Any] = {"type": _true_or_false, "metavar": "True|False"}
 _NUMBER: dict[str, Any] = {"type": _number_or_none, "metavar": "NUMBER"}
 _WHOLE: dict[str, Any] = {"type": _whole_or_none, "metavar": "N"}
 _SECONDS: dict[str, Any] = {"type": _number_or_none, "metavar": "SECONDS"}
-_MILLISECONDS: dict[str, Any] = {"type": _whole_or_none, "metavar": "MS"}
+_MILLISECONDS: dict[str, Any] = {"type": _number_or_none, "metavar": "MS"}
 _TEXT: dict[str, Any] = {"default": None, "metavar": "TEXT"}
 
 
@@ -255,12 +257,14 @@ def _add_transcribe(parser: CommandParser) -> None:
         help="decode N windows at once: of all files, or of one file's speech",
     )
     add("--vad-filter", default=False, **_BOOLEAN, help="cut out what is no speech (Silero VAD)")
-    add("--vad-threshold", **_NUMBER, help="probability from which on a sound is speech")
-    add("--vad-neg-threshold", **_NUMBER, help="probability below which speech has ended")
-    add("--vad-min-speech-duration-ms", **_MILLISECONDS, help="shorter speech is left out")
-    add("--vad-max-speech-duration-s", **_SECONDS, help="longer speech is cut at a silence")
-    add("--vad-min-silence-duration-ms", **_MILLISECONDS, help="shorter silence ends no speech")
-    add("--vad-speech-pad-ms", **_MILLISECONDS, help="kept before and after speech")
+    add("--vad-threshold", **_NUMBER, help="probability from which on a sound is speech (0.5)")
+    add("--vad-neg-threshold", **_NUMBER, help="probability below which speech ends (0.15 less)")
+    add("--vad-min-speech-duration-ms", **_MILLISECONDS, help="speech not longer is left out (0)")
+    add("--vad-max-speech-duration-s", **_SECONDS, help="longer speech is cut at a silence (no limit)")
+    add("--vad-min-silence-duration-ms", **_MILLISECONDS, help="shorter silence ends no speech (2000; in a batch 160)")
+    add("--vad-speech-pad-ms", **_MILLISECONDS, help="kept before and after speech (400)")
+    add("--vad-min-silence-at-max-speech", **_MILLISECONDS, help="a silence at which longer speech may be cut (98)")
+    add("--vad-use-max-poss-sil-at-max-speech", **_BOOLEAN, help="at its longest silence, not its last (True)")
     parser.add_foreign_names()
 
 
