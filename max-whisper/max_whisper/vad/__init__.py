@@ -1,0 +1,17 @@
+"""Where there is speech in a recording: Silero VAD, spans of speech, and times mapped back from the speech alone."""
+
+from max_whisper.vad.detector import FRAME_SAMPLES, SpeechDetector
+from max_whisper.vad.parameters import BATCHED, VadParameters
+from max_whisper.vad.spans import Span, pack_spans, speech_spans
+from max_whisper.vad.times import SpeechTimes
+
+__all__ = [
+    "BATCHED",
+    "FRAME_SAMPLES",
+    "Span",
+    "SpeechDetector",
+    "SpeechTimes",
+    "VadParameters",
+    "pack_spans",
+    "speech_spans",
+]
