@@ -100,7 +100,8 @@ class Worker:
         """Milliseconds for the features of one window of 30 s, and for each of `tokens` greedy steps after them."""
         import numpy as np
 
-        from max_whisper.audio import N_SAMPLES, load_audio, log_mel_spectrogram, pad_or_trim
+        from max_whisper.audio import N_SAMPLES, load_audio, pad_or_trim
+        from max_whisper.log_mel import log_mel_spectrogram
         from max_whisper.tokenizer import get_tokenizer
 
         model = self._loaded.model

@@ -15,10 +15,10 @@ from max_whisper.audio import (
     N_FRAMES,
     N_SAMPLES,
     SAMPLE_RATE,
-    log_mel_spectrogram,
     pad_or_trim,
 )
 from max_whisper.decoding import AudioFeatures, DecodingResult, SpeechModel, WindowDecoder, detect_language
+from max_whisper.log_mel import log_mel_spectrogram
 from max_whisper.options import TranscribeOptions
 from max_whisper.progress import Progress, Step, silent
 from max_whisper.results import Segment, Transcription
