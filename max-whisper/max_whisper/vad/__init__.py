@@ -1,6 +1,7 @@
 """Where there is speech in a recording: Silero VAD, spans of speech, and times mapped back from the speech alone."""
 
 from max_whisper.vad.detector import FRAME_SAMPLES, SpeechDetector
+from max_whisper.vad.find import find_speech
 from max_whisper.vad.parameters import BATCHED, VadParameters
 from max_whisper.vad.spans import Span, pack_spans, speech_spans
 from max_whisper.vad.times import SpeechTimes
@@ -12,6 +13,7 @@ __all__ = [
     "SpeechDetector",
     "SpeechTimes",
     "VadParameters",
+    "find_speech",
     "pack_spans",
     "speech_spans",
 ]

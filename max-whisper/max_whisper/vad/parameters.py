@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from numbers import Real
 from typing import Any
 
+from max_whisper.audio import CHUNK_LENGTH
 from max_whisper.errors import OptionError
 
 FRAME_SECONDS = 0.032  # what one probability of the detector stands for: 512 samples
@@ -109,5 +110,6 @@ def _wrong(name: str, expected: str, value: object) -> OptionError:
     return OptionError(f"vad_parameters: {name} is {expected}, got {value!r}")
 
 
-# The defaults where speech is decoded in batches, which are faster-whisper's there: more silences to cut at.
-BATCHED = VadParameters(min_silence_duration_ms=160)
+# The defaults where speech is decoded in batches, which are faster-whisper's there: more silences to cut at, and no
+# span that is longer than a window of the encoder.
+BATCHED = VadParameters(min_silence_duration_ms=160, max_speech_duration_s=CHUNK_LENGTH)

@@ -42,7 +42,7 @@ def pack_spans(spans: Sequence[Span], max_seconds: float = CHUNK_LENGTH, max_pau
     time in it is a time in the recording but for an offset, and speech sounds as it was recorded. Spans come together
     while the chunk is at most `max_seconds` and no pause is above `max_pause_seconds`: Whisper makes up text in long
     silences, which is what voice activity is to prevent. A span that is longer than a chunk is cut wherever chunks end;
-    make spans with `VadParameters.at_most(max_seconds)`, which cuts them at their pauses.
+    make spans with `BATCHED` or `VadParameters.at_most(max_seconds)`, which cut them at their pauses.
     """
     max_samples, max_pause = int(max_seconds * SAMPLE_RATE), max_pause_seconds * SAMPLE_RATE
     chunks: list[Span] = []
