@@ -1,7 +1,9 @@
 """Options are checked at the door, each with its one line."""
 
+import ast
 import inspect
 from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -325,3 +327,14 @@ def test_what_openai_whisper_cannot_be_asked(options: dict[str, Any], names: str
     with pytest.raises(OptionError) as raised:
         TranscribeOptions.from_keywords(options).for_reference()
     assert str(raised.value).startswith(f"{names} not in openai-whisper, which is the backend torch; ")
+
+
+def test_the_page_of_usage_has_every_option_with_its_default() -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "usage.md").read_text(encoding="utf-8")
+    section = page.split("## Options of a transcription")[1].split("###")[0]
+    rows = [row.split(" | ") for row in section.splitlines() if row.startswith("| `")]
+    written = {name.strip("|` "): ast.literal_eval(default.strip("`")) for name, default, *_ in rows}
+    assert written == {option.name: option.default for option in fields(TranscribeOptions)}
+    # The last column names who else has the option.
+    theirs = {name.strip("|` ") for name, *_, others in rows if "o" in others.split()}
+    assert theirs == written.keys() - {*NOT_IN_REFERENCE, "seed", "max_new_tokens"}
