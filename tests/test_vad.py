@@ -12,7 +12,9 @@ import pytest
 
 from max_whisper.audio import SAMPLE_RATE, load_audio
 from max_whisper.errors import MaxWhisperError, OptionError
+from max_whisper.progress import Step
 from max_whisper.results import Segment, Word
+from max_whisper.samples import open_samples
 from max_whisper.vad import (
     BATCHED,
     FRAME_SAMPLES,
@@ -21,6 +23,7 @@ from max_whisper.vad import (
     SpeechTimes,
     VadParameters,
     detector,
+    find_speech,
     pack_spans,
     speech_spans,
 )
@@ -234,6 +237,15 @@ def test_speech_between_silences_is_found_where_it_is(noise: float) -> None:
     assert stop - loud[-1] < 0.5 * SAMPLE_RATE
 
 
+def test_a_recording_is_read_in_blocks_with_progress(one_day: np.ndarray) -> None:
+    steps: list[Step] = []
+    assert find_speech(open_samples(SAMPLES / "one_day.flac"), None, steps.append) == spans_of(one_day)
+    assert find_speech(open_samples(one_day), BATCHED) == spans_of(one_day, BATCHED)
+    assert len(steps) > 10
+    assert [step.done for step in steps] == sorted(step.done for step in steps)
+    assert (steps[-1].message, steps[-1].done, steps[-1].unit) == ("finding speech", len(one_day) // SAMPLE_RATE, "s")
+
+
 # Parameters
 
 
@@ -320,7 +332,7 @@ def test_long_speech_is_cut_at_its_pauses_into_chunks() -> None:
     in_pause = np.arange(2812) % 500 // 10 == 40
     probabilities[in_pause] = 0.1
     n_samples = len(probabilities) * FRAME_SAMPLES
-    spans = speech_spans(probabilities, n_samples, BATCHED.at_most(30))
+    spans = speech_spans(probabilities, n_samples, BATCHED)
     chunks = pack_spans(spans)
     assert chunks[0].start == 0
     assert chunks[-1].stop == n_samples
