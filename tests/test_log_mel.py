@@ -1,7 +1,12 @@
 """Samples become the log-mel spectrogram of openai-whisper, in windows of its length."""
 
+import os
+import subprocess
+import sys
 import tracemalloc
+import wave
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +14,12 @@ import torch
 import whisper.audio
 from numpy.typing import NDArray
 
-from max_whisper import audio
-from max_whisper.audio import pad_or_trim
+from max_whisper import audio, log_mel
+from max_whisper.audio import N_FRAMES, N_SAMPLES, pad_or_trim
 from max_whisper.errors import AudioError
-from max_whisper.log_mel import log_mel_spectrogram, mel_filters
+from max_whisper.log_mel import LogMelWindows, log_mel_spectrogram, mel_filters
+from max_whisper.progress import Step
+from max_whisper.samples import Excerpt, Joined, open_samples
 
 
 def voice(seconds: float) -> NDArray[np.float32]:
@@ -26,6 +33,11 @@ def voice(seconds: float) -> NDArray[np.float32]:
     syllables = np.clip(np.sin(2 * np.pi * 2 * time), 0, 1)
     noise = np.random.default_rng(0).normal(0, 1e-4, len(time))
     return (0.1 * sound * syllables + noise).astype(np.float32)
+
+
+@cache
+def long_voice() -> NDArray[np.float32]:
+    return voice(90)
 
 
 @cache
@@ -96,9 +108,9 @@ class TestLogMel:
 
     def test_the_floor_is_that_of_the_whole_recording(self) -> None:
         samples = np.concatenate([voice(1), 1e-6 * voice(1)])
-        log_mel = log_mel_spectrogram(samples)
-        assert log_mel.min() == pytest.approx(log_mel.max() - 2.0, abs=1e-6)
-        assert log_mel[:, 110:].max() == log_mel.min()
+        values = log_mel_spectrogram(samples)
+        assert values.min() == pytest.approx(values.max() - 2.0, abs=1e-6)
+        assert values[:, 110:].max() == values.min()
 
     def test_too_short(self) -> None:
         with pytest.raises(AudioError) as caught:
@@ -115,12 +127,155 @@ class TestLogMel:
         samples = np.zeros(10 * 60 * 16_000, np.float32)
         tracemalloc.start()
         try:
-            log_mel = log_mel_spectrogram(samples, padding=audio.N_SAMPLES)
+            values = log_mel_spectrogram(samples, padding=audio.N_SAMPLES)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert log_mel.shape == (80, 63_000)
-        assert peak < log_mel.nbytes + 8e6
+        assert values.shape == (80, 63_000)
+        assert peak < values.nbytes + 8e6
+
+
+@pytest.fixture(params=["kept", "computed again"])
+def is_kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the spectrogram is kept from the first pass; if not, as if the recording were a long one."""
+    if request.param != "kept":
+        monkeypatch.setattr(log_mel, "_KEPT_FRAMES", 0)
+    return request.param == "kept"
+
+
+@pytest.mark.usefixtures("is_kept")
+class TestWindows:
+    @pytest.mark.parametrize("n_mels", [80, 128])
+    def test_equal_the_whole_spectrogram(self, n_mels: int) -> None:
+        samples = long_voice()[:1_139_752] * np.linspace(0.1, 1, 1_139_752, dtype=np.float32)
+        samples[-160_000:] *= 1e-3
+        whole = log_mel_spectrogram(samples, n_mels, padding=N_SAMPLES)
+        windows = LogMelWindows(open_samples(samples), n_mels)
+        content = len(samples) // 160
+        assert windows.content_frames == content
+        for seek in [0, 0, 1, 255, 256, 257, 1000, 2999, 3001, 5888, content - 300, content - 1]:
+            frames = min(N_FRAMES, content - seek)
+            values = windows.window(seek, frames)
+            assert values.dtype == np.float32
+            assert values.flags.c_contiguous
+            assert np.array_equal(values, pad_or_trim(whole[:, seek : seek + frames], N_FRAMES))
+
+    def test_equal_the_reference(self) -> None:
+        samples = long_voice()[: 40 * 16_000].copy()
+        samples[-80_000:] *= 0.01
+        whole = whisper.audio.log_mel_spectrogram(samples, padding=N_SAMPLES)
+        windows = LogMelWindows(open_samples(samples))
+        for seek in (0, 1234, 3456):
+            frames = min(N_FRAMES, windows.content_frames - seek)
+            reference = whisper.audio.pad_or_trim(whole[:, seek : seek + frames], N_FRAMES)
+            assert np.abs(windows.window(seek, frames) - reference.numpy()).max() < 1e-4
+
+    # 40,960 samples are a block of 256 frames, and 65,536 one of a recording.
+    @pytest.mark.parametrize("length", [400, 401, 559, 560, 561, 1600, 479_999, 480_000, 480_001, 480_160, 532_641])
+    @pytest.mark.parametrize("more", [0, 40_359, 40_360, 40_361, 65_136, 130_672])
+    def test_lengths(self, length: int, more: int) -> None:
+        length += more
+        samples = np.random.default_rng(length).normal(0, 0.1, length).astype(np.float32)
+        samples[-1] = 1  # the loudest frame may be one that only reaches into the recording
+        whole = log_mel_spectrogram(samples, padding=N_SAMPLES)
+        windows = LogMelWindows(open_samples(samples))
+        assert windows.content_frames == length // 160 == whole.shape[-1] - N_FRAMES
+        # As far as the silence after the end, which the language of a short recording is detected with.
+        assert np.array_equal(windows.window(0, N_FRAMES), whole[:, :N_FRAMES])
+        last = windows.content_frames - 1
+        assert np.array_equal(windows.window(last, N_FRAMES), whole[:, last : last + N_FRAMES])
+        assert np.array_equal(windows.window(last, 1), pad_or_trim(whole[:, last : last + 1], N_FRAMES))
+
+    def test_going_back(self) -> None:
+        samples = long_voice()
+        whole = log_mel_spectrogram(samples, padding=N_SAMPLES)
+        windows = LogMelWindows(open_samples(samples))
+        for seek in (6000, 5000, 0, 5999, 10):
+            assert np.array_equal(windows.window(seek, N_FRAMES), whole[:, seek : seek + N_FRAMES])
+
+    def test_silence(self) -> None:
+        windows = LogMelWindows(open_samples(np.zeros(16_000, np.float32)))
+        values = windows.window(0, 100)
+        assert np.abs(values[:, :100] + 1.5).max() < 1e-6
+        assert not values[:, 100:].any()
+
+    @pytest.mark.parametrize("length", [0, 1, 200, 201, 399])
+    def test_stretches_may_be_short(self, length: int) -> None:
+        source = open_samples(voice(1))
+        values = LogMelWindows(Excerpt(source, 1000, 1000 + length)).window(0, 500)
+        expected = log_mel_spectrogram(voice(1)[1000 : 1000 + length], padding=N_SAMPLES)
+        assert np.array_equal(values, pad_or_trim(expected[:, :500], N_FRAMES))
+
+    def test_stretches_joined(self) -> None:
+        samples = long_voice()[: 70 * 16_000]
+        spans = [(1000, 200_000), (300_001, 900_000)]
+        joined = np.concatenate([samples[start:stop] for start, stop in spans])
+        windows = LogMelWindows(Joined(open_samples(samples), spans))
+        expected = log_mel_spectrogram(joined, padding=N_SAMPLES)
+        for seek in (0, 1500, 3000):
+            assert np.array_equal(windows.window(seek, 1000)[:, :1000], expected[:, seek : seek + 1000])
+
+    def test_the_first_pass_serves_others(self) -> None:
+        samples = voice(20)
+        heard: list[NDArray[np.float32]] = []
+        LogMelWindows(open_samples(samples), also=heard.append)
+        assert np.array_equal(np.concatenate(heard), samples)
+
+    def test_progress(self) -> None:
+        steps: list[Step] = []
+        LogMelWindows(open_samples(voice(10)), progress=steps.append)
+        assert steps == [Step("reading the recording", seconds, 10, "s") for seconds in (4, 8, 10)]
+        steps.clear()
+        LogMelWindows(open_samples(voice(10), 32_000), progress=steps.append)
+        assert steps == [Step("reading the recording", seconds, None, "s") for seconds in (4, 5)]
+
+
+class TestLongRecordings:
+    def test_no_longer_than_ten_minutes_are_kept(self) -> None:
+        samples = np.random.default_rng(0).normal(0, 0.1, 605 * 16_000).astype(np.float32)
+        lengths = {600: True, 605: False}
+        for seconds, is_kept in lengths.items():
+            source = open_samples(samples[: seconds * 16_000])
+            windows = LogMelWindows(source)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(source, "read", lambda start, stop: pytest.fail("the window is computed again"))
+                if is_kept:
+                    windows.window(100, N_FRAMES)
+                else:
+                    with pytest.raises(pytest.fail.Exception, match="computed again"):
+                        windows.window(100, N_FRAMES)
+
+    def test_memory(self, tmp_path: Path) -> None:
+        """What a quarter of an hour needs beyond what two minutes do, in a process of its own."""
+        sound = np.random.default_rng(0).normal(0, 3000, 60 * 16_000).astype("<i2").tobytes()
+        for minutes in (2, 15):
+            with wave.open(str(tmp_path / f"{minutes}.wav"), "wb") as file:
+                file.setparams((1, 2, 16_000, 0, "NONE", ""))
+                for _ in range(minutes):
+                    file.writeframes(sound)
+        script = """
+import resource, sys
+from max_whisper import log_mel
+from max_whisper.samples import open_samples
+log_mel._KEPT_FRAMES = 6000
+for path in sys.argv[1:]:
+    windows = log_mel.LogMelWindows(open_samples(path))
+    for seek in range(0, windows.content_frames, 2900):
+        windows.window(seek, 3000)
+    print(windows.content_frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+        paths = [str(tmp_path / f"{minutes}.wav") for minutes in (2, 15)]
+        package = str(Path(audio.__file__).parent.parent)
+        done = subprocess.run(
+            [sys.executable, "-c", script, *paths],
+            env={**os.environ, "PYTHONPATH": package},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        (frames, before), (more_frames, after) = (map(int, line.split()) for line in done.stdout.splitlines())
+        assert (frames, more_frames) == (12_000, 90_000)
+        assert after - before < 15_000  # kB; the samples alone are 58 MB, the spectrogram 29 MB
 
 
 class TestPadOrTrim:

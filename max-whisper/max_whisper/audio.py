@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ N_SAMPLES_PER_TOKEN = HOP_LENGTH * 2  # the encoder's second convolution has str
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP_LENGTH  # 100 mel frames
 TOKENS_PER_SECOND = SAMPLE_RATE // N_SAMPLES_PER_TOKEN  # 50 encoder positions
 
-Audio = str | Path | BinaryIO | np.ndarray  # what a recording may be given as
+Audio = str | Path | IO[bytes] | np.ndarray  # what a recording may be given as
 Samples = NDArray[np.float32]  # [n] in [-1, 1] at 16 kHz, mono
 
 _BLOCK = 1 << 16  # samples in a block, 4 s
@@ -196,14 +196,13 @@ class _FileRecording(Recording):
         self._has_warned = False
 
     def _pass(self) -> Generator[NDArray[Any], None, None]:
-        file, is_cut = self._opened()
-        for piece in decoded(file, self.name, SAMPLE_RATE, self._warn_of_damage, is_cut=is_cut):
+        for piece in decoded(self._opened(), self.name, SAMPLE_RATE, self._warn_of_damage):
             yield piece
             self._check_unchanged()
 
     @abstractmethod
-    def _opened(self) -> tuple[str | BinaryIO, bool]:
-        """What FFmpeg is to open for a pass, and whether it is known to lack its end."""
+    def _opened(self) -> str | BinaryIO:
+        """What FFmpeg is to open for a pass."""
 
     def _check_unchanged(self) -> None:
         """Raises AudioError where a pass would not give what an earlier one did."""
@@ -222,10 +221,10 @@ class _DiskRecording(_FileRecording):
         self._path = path
         self._state: tuple[int, int, int] | None = None  # when the first pass came to its end
 
-    def _opened(self) -> tuple[str | BinaryIO, bool]:
+    def _opened(self) -> str | BinaryIO:
         self._check_unchanged()
         # FFmpeg takes what stands before a colon in a relative path for a protocol ('12:30.wav').
-        return str(self._path), False
+        return str(self._path)
 
     def _check_unchanged(self) -> None:
         try:
@@ -247,22 +246,21 @@ class _ObjectRecording(_FileRecording):
         self._file = file
         self._start = file.tell()
 
-    def _opened(self) -> tuple[str | BinaryIO, bool]:
+    def _opened(self) -> str | BinaryIO:
         if getattr(self._file, "closed", False):
             raise AudioError(f"{self.name} was closed before it was transcribed; keep it open until then")
-        return cast(BinaryIO, _View(self._file, self._start, self._file)), False
+        return cast(BinaryIO, _View(self._file, self._start, self._file))
 
 
 class _PipeRecording(_FileRecording):
     """What can be read only once: its bytes are kept, as they come, for the passes over it."""
 
-    def __init__(self, name: str, file: BinaryIO | Path) -> None:
+    def __init__(self, name: str, file: IO[bytes] | Path) -> None:
         super().__init__(name)
         self._file = file
         self._spool: BinaryIO | None = None
-        self._is_cut = False
 
-    def _opened(self) -> tuple[str | BinaryIO, bool]:
+    def _opened(self) -> str | BinaryIO:
         if self._spool is None:
             self._spool = cast(BinaryIO, tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115
             weakref.finalize(self, self._spool.close)
@@ -271,14 +269,16 @@ class _PipeRecording(_FileRecording):
                     self._keep(file, self._spool)
             except PermissionError as error:
                 raise AudioError(not_permitted(self.name)) from error
-        return cast(BinaryIO, _View(self._spool, 0, self._file)), self._is_cut
+        return cast(BinaryIO, _View(self._spool, 0, self._file))
 
-    def _keep(self, file: BinaryIO, spool: BinaryIO) -> None:
+    def _keep(self, file: IO[bytes], spool: BinaryIO) -> None:
         while True:
             try:
                 chunk = file.read(1 << 16)
-            except OSError:
-                self._is_cut = True
+            except OSError as error:
+                if spool.tell():
+                    reason = error.strerror or error
+                    self._warn_of_damage(f"{self.name} could not be read to its end ({reason}); what came is used")
                 return
             if not chunk:
                 return
@@ -378,7 +378,7 @@ def _regrouped(pieces: Iterator[NDArray[Any]], length: int) -> Iterator[NDArray[
         n_held -= whole
         held = [joined[whole:]] if n_held else []
     if held:
-        yield np.concatenate(held)
+        yield held[0] if len(held) == 1 else np.concatenate(held)
 
 
 def _to_float32(block: NDArray[Any]) -> Samples:

@@ -30,7 +30,7 @@ class _Decoded:
 
 
 def decoded(
-    file: str | BinaryIO, name: str, sample_rate: int, damaged: Callable[[str], None], *, is_cut: bool = False
+    file: str | BinaryIO, name: str, sample_rate: int, damaged: Callable[[str], None]
 ) -> Generator[NDArray[np.int16], None, None]:
     """The sound of a file, mixed to one channel, in pieces of int16 [n] at `sample_rate`.
 
@@ -38,14 +38,13 @@ def decoded(
         file: an absolute path, or a file object with `read`, and with `seek` and `tell` where it can go back.
         name: of the file, in messages.
         damaged: called once, at the end, with a line about the damage to a file that could be read only in part.
-        is_cut: whether it is known that the end of the file is missing.
 
     Raises:
         AudioError: the file cannot be read or holds no sound.
     """
     import av
 
-    state = _Decoded(lost_packets=int(is_cut))
+    state = _Decoded()
     has_samples = False
     declared_end = None
     try:

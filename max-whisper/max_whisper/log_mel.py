@@ -190,7 +190,8 @@ def _log10_mel(span: Samples, n_mels: int) -> LogMel:
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
     mel = mel_filters(n_mels) @ power.T
     np.maximum(mel, 10.0**_QUIETEST, out=mel)
-    return np.log10(mel, out=mel)
+    np.log10(mel, out=mel)
+    return np.maximum(mel, _QUIETEST, out=mel)  # a float32 logarithm can be a bit lower
 
 
 def _scale(log_mel: LogMel, loudest: np.float32) -> None:

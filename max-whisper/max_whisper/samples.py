@@ -12,8 +12,8 @@ import numpy as np
 
 from max_whisper.audio import N_SAMPLES, Audio, Recording, Samples, open_recording
 
-_TAIL = N_SAMPLES  # samples that are kept behind what was read last
-_BLOCK = 1 << 16  # samples in a block of a stretch
+_BLOCK = 1 << 16  # samples in a block
+_TAIL = N_SAMPLES + _BLOCK  # samples that are kept behind the last block read
 
 
 def open_samples(source: Audio, sample_rate: int | None = None) -> SampleSource:
@@ -121,10 +121,11 @@ class Joined(SampleSource):
         for (first, _), offset, after in zip(
             self._spans[number:], self._offsets[number:], self._offsets[number + 1 :], strict=False
         ):
-            low, high = max(start, offset), min(stop, after)
-            if low >= high:
+            if offset >= stop:
                 break
-            samples[low - start : high - start] = self._source.read(first + low - offset, first + high - offset)
+            low, high = max(start, offset), min(stop, after)
+            if low < high:
+                samples[low - start : high - start] = self._source.read(first + low - offset, first + high - offset)
         return samples
 
 
