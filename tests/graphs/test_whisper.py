@@ -1,6 +1,7 @@
-"""The compiled graphs against openai-whisper on PyTorch: random weights in true shapes, and batches."""
+"""The compiled graphs against openai-whisper on PyTorch: random weights in true shapes, text after text, layers."""
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -18,29 +19,11 @@ from max_whisper.checkpoint import Checkpoint, load_checkpoint
 from max_whisper.graphs import build_graphs
 from max_whisper.runtime import select_device
 
-
-@pytest.fixture(scope="module")
-def tiny() -> Checkpoint:
-    """Two layers in the shapes of `tiny`."""
-    return load_checkpoint(random_checkpoint("tiny", layers=2))
-
-
-@pytest.fixture(scope="module")
-def compiled_tiny(tiny: Checkpoint) -> MaxModel:
-    return MaxModel(tiny, select_device("cpu"))
-
-
-@pytest.fixture(scope="module")
-def reference_tiny(tiny: Checkpoint) -> TorchModel:
-    return TorchModel(reference_model(tiny, torch.device("cpu")))
-
-
-def noise(batch: int, n_mels: int = 80) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((batch, n_mels, 3000), dtype=np.float32)
+Noise = Callable[..., np.ndarray]
 
 
 @pytest.mark.parametrize("name", ["tiny", "base", "turbo"])
-def test_features_logits_and_tokens_are_the_references(name: str) -> None:
+def test_features_logits_and_tokens_are_the_references(name: str, noise: Noise) -> None:
     checkpoint = load_checkpoint(random_checkpoint(name, layers=2))
     ours = MaxModel(checkpoint, select_device("cpu"))
     reference = TorchModel(reference_model(checkpoint, torch.device("cpu")))
@@ -62,7 +45,9 @@ def test_features_logits_and_tokens_are_the_references(name: str) -> None:
     assert len(set(chosen)) > STEPS // 4  # not one token over and over
 
 
-def test_a_prompt_at_once_is_a_prompt_token_by_token(compiled_tiny: MaxModel, reference_tiny: TorchModel) -> None:
+def test_a_prompt_at_once_is_a_prompt_token_by_token(
+    compiled_tiny: MaxModel, reference_tiny: TorchModel, noise: Noise
+) -> None:
     log_mel = noise(1)
     tokens = np.random.default_rng(2).integers(0, 51865, (1, 9))
     expected = reference_tiny.start(reference_tiny.encode(log_mel)).advance(tokens, range(9))
@@ -75,23 +60,7 @@ def test_a_prompt_at_once_is_a_prompt_token_by_token(compiled_tiny: MaxModel, re
         np.testing.assert_allclose(np.concatenate(logits, axis=1), expected, atol=LIMITS["logits"], rtol=0)
 
 
-def test_rows_of_a_batch_are_what_they_are_alone(compiled_tiny: MaxModel, reference_tiny: TorchModel) -> None:
-    log_mel = noise(3)
-    tokens = np.random.default_rng(3).integers(0, 51865, (3, 6))
-    features = compiled_tiny.encode(log_mel)
-    state = compiled_tiny.start(features)
-    logits = np.concatenate([state.advance(tokens[:, :5], [4]), state.advance(tokens[:, 5:], [0])], axis=1)
-    for row in range(3):
-        expected = reference_tiny.start(reference_tiny.encode(log_mel[row : row + 1]))
-        np.testing.assert_allclose(
-            logits[row : row + 1],
-            expected.advance(tokens[row : row + 1], [4, 5]),
-            atol=LIMITS["logits"],
-            rtol=0,
-        )
-
-
-def test_the_whole_context_can_be_filled(compiled_tiny: MaxModel, reference_tiny: TorchModel) -> None:
+def test_the_whole_context_can_be_filled(compiled_tiny: MaxModel, reference_tiny: TorchModel, noise: Noise) -> None:
     log_mel = noise(1)
     tokens = np.random.default_rng(4).integers(0, 51865, (1, 448))
     expected = reference_tiny.start(reference_tiny.encode(log_mel)).advance(tokens, [446, 447])
@@ -103,7 +72,7 @@ def test_the_whole_context_can_be_filled(compiled_tiny: MaxModel, reference_tiny
         state.advance(tokens[:, :1], [0])
 
 
-def test_features_can_be_started_again(compiled_tiny: MaxModel) -> None:
+def test_features_can_be_started_again(compiled_tiny: MaxModel, noise: Noise) -> None:
     features = compiled_tiny.encode(noise(1))
     tokens = np.array([[50258, 50259, 50359]])
     first = compiled_tiny.start(features).advance(tokens, [2])

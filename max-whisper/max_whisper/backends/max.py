@@ -1,6 +1,7 @@
 """The product: encoder and decoder on MAX Graph."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,10 @@ from max_whisper.checkpoint import Checkpoint
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.progress import Progress, silent
 from max_whisper.runtime import Device, load_graphs
+
+# Added to the scores of tokens that may not be looked at. The softmax gives them zero as it does for minus infinity, of
+# which the attention would make NaN where it meets a whole block of such tokens first.
+HIDDEN = float(np.finfo(np.float32).min / 2)
 
 
 @dataclass
@@ -35,27 +40,59 @@ class MaxModel:
         self.dims: ModelDimensions = checkpoint.dims
         self._device = device.driver
         self._graphs = load_graphs(checkpoint, device, progress, every_layer=every_layer)
-        self._caches: dict[int, list[driver.Buffer]] = {}
+        self._storage: list[driver.Buffer] = []  # one for each cache, as large as the largest needed so far
 
     def encode(self, log_mel: np.ndarray) -> MaxFeatures:
         """Encode log-mel windows, float32 [batch, n_mels, 3000]."""
         *_, features = self._graphs.encoder.execute(driver.Buffer.from_numpy(log_mel).to(self._device))
         return MaxFeatures(len(log_mel), features)
 
-    def start(self, features: MaxFeatures) -> "MaxDecoderState":
-        """A decoder over encoded windows with an empty KV cache.
+    def select(self, features: MaxFeatures, windows: Sequence[int]) -> MaxFeatures:
+        """Some windows of a batch, in the order given. Windows that follow each other are not copied."""
+        if list(windows) == list(range(features.batch)):
+            return features
+        first, last = windows[0], windows[-1]
+        if list(windows) == list(range(first, last + 1)):
+            return _each_buffer([features], lambda tensors: _rows(tensors[0], first, last + 1))
+        return _each_buffer(
+            [features], lambda tensors: _concatenated([_rows(tensors[0], i, i + 1) for i in windows], self._device)
+        )
 
-        One cache is kept for each batch size, so a state is valid until the next one of its size is started.
+    def join(self, features: Sequence[MaxFeatures]) -> MaxFeatures:
+        """The windows of several batches as one batch."""
+        if len(features) == 1:
+            return features[0]
+        return _each_buffer(features, lambda tensors: _concatenated(tensors, self._device))
+
+    def start(
+        self, features: MaxFeatures, *, group: int = 1, padding: Sequence[int] | None = None
+    ) -> "MaxDecoderState":
+        """A decoder over `group` hypotheses for each encoded window, with an empty KV cache.
+
+        padding: for each window, how many of the first tokens stand for nothing.
+        There is one KV cache, so a state is valid until the next one is started.
         """
+        cross = self._cross(features)
+        padding = padding or [0] * features.batch
+        if len(padding) != features.batch:
+            raise ValueError(f"padding for {len(padding)} windows of {features.batch}")
+        caches = self._caches(features.batch * group, self.dims.n_text_ctx + max(padding))
+        return MaxDecoderState(self._graphs.decoder, self._device, self.dims.n_text_ctx, caches, cross, group, padding)
+
+    def _cross(self, features: MaxFeatures) -> list[driver.Buffer]:
         if features.cross is None:
             features.cross = self._graphs.cross_attention.execute(features.features)
-        if features.batch not in self._caches:
-            dims = self.dims
-            shape = (features.batch, dims.n_text_head, dims.n_text_ctx, dims.n_text_state // dims.n_text_head)
-            self._caches[features.batch] = [
-                driver.Buffer.zeros(shape, DType.float32, self._device) for _ in range(2 * dims.n_text_layer)
-            ]
-        return MaxDecoderState(self._graphs.decoder, self._device, self._caches[features.batch], features.cross)
+        return features.cross
+
+    def _caches(self, rows: int, context: int) -> list[driver.Buffer]:
+        """A key and a value cache [rows, n_text_head, context, head width] for each layer, of unknown content."""
+        dims = self.dims
+        shape = (rows, dims.n_text_head, context, dims.n_text_state // dims.n_text_head)
+        size = math.prod(shape)
+        if not self._storage or self._storage[0].num_elements < size:
+            self._storage = []  # the old is freed before the new is there
+            self._storage = [driver.Buffer(DType.float32, [size], self._device) for _ in range(2 * dims.n_text_layer)]
+        return [storage[:size].view(DType.float32, shape) for storage in self._storage]
 
     def layers(self, log_mel: np.ndarray, tokens: np.ndarray) -> dict[str, np.ndarray]:
         """What every layer gives for windows and the tokens int64 [batch, n] after them, by name in the checkpoint."""
@@ -72,6 +109,34 @@ class MaxModel:
         self._device.synchronize()
 
 
+def _each_buffer(
+    batches: Sequence[MaxFeatures], combine: Callable[[list[driver.Buffer]], driver.Buffer]
+) -> MaxFeatures:
+    """Batches combined, buffer by buffer; with the keys and values of cross-attention where all have theirs."""
+    features = combine([batch.features for batch in batches])
+    cross = [batch.cross for batch in batches if batch.cross is not None]
+    if len(cross) < len(batches):
+        return MaxFeatures(features.shape[0], features)
+    return MaxFeatures(features.shape[0], features, [combine(list(tensors)) for tensors in zip(*cross, strict=True)])
+
+
+def _rows(tensor: driver.Buffer, start: int, stop: int) -> driver.Buffer:
+    """Windows of a tensor, where they lie."""
+    return tensor[(slice(start, stop), *[slice(None)] * (tensor.rank - 1))]
+
+
+def _concatenated(tensors: Sequence[driver.Buffer], device: driver.Device) -> driver.Buffer:
+    """Copies of tensors, one after the other, in one."""
+    shape = (sum(tensor.shape[0] for tensor in tensors), *tensors[0].shape[1:])
+    whole = driver.Buffer(DType.float32, shape, device)
+    start = 0
+    for tensor in tensors:
+        stop = start + tensor.shape[0]
+        _rows(whole, start, stop).inplace_copy_from(tensor)
+        start = stop
+    return whole
+
+
 class MaxDecoderState:
     """The decoder graph with its caches and how many tokens they hold."""
 
@@ -79,34 +144,98 @@ class MaxDecoderState:
         self,
         decoder: engine.Model,
         device: driver.Device,
+        n_text_ctx: int,
         caches: Sequence[driver.Buffer],
         cross: Sequence[driver.Buffer],
+        group: int,
+        padding: Sequence[int],
     ) -> None:
         self._decoder = decoder
         self._device = device
-        self._tensors = [*caches, *cross]
-        self._n_tokens = 0
+        self._n_text_ctx = n_text_ctx
+        self._caches = caches
+        self._cross = cross
+        self._group = group
+        self._padding = np.repeat(np.array(padding, dtype=np.int64), group)  # of each row
+        self._longest_padding = int(self._padding.max())
+        self._rows = np.arange(len(self._padding))  # which row of the caches holds each hypothesis
+        self._n_tokens = 0  # that the caches hold, padding counted in
 
     def advance(self, tokens: np.ndarray, positions: Sequence[int]) -> np.ndarray:
-        """Append tokens, int64 [batch, n], and return float32 logits [batch, len(positions), n_vocab]."""
-        return self.layers(tokens, positions)[-1].to_numpy()
+        """Append tokens, int64 [rows, n], and return float32 logits [rows, len(positions), n_vocab].
+
+        Raises ValueError where every row would hold more than n_text_ctx tokens. A row that does while another does not
+        yet, because that one has more padding, gives logits of no meaning from there on.
+        """
+        by_row = np.empty_like(tokens)
+        by_row[self._rows] = tokens
+        logits = self.layers(by_row, positions)[-1].to_numpy()
+        logits = logits.reshape(len(tokens), *logits.shape[2:])
+        return logits if self._is_in_order() else logits[self._rows]
 
     def layers(self, tokens: np.ndarray, positions: Sequence[int]) -> list[driver.Buffer]:
-        """As `advance`, with what every layer gives if the graph was compiled for it; the logits are the last."""
+        """As `advance`, with what every layer gives if the graph was compiled for it; the logits are the last.
+
+        tokens: int64 [rows, n], in the order of the caches' rows. All values are [windows, group, ...].
+        """
         start, stop = self._n_tokens, self._n_tokens + tokens.shape[1]
-        context = self._tensors[0].shape[2]
-        if stop > context:
-            raise ValueError(f"{stop} tokens do not fit into a context of {context}")
-        mask = np.triu(np.full((stop - start, stop), -np.inf, dtype=np.float32), k=start + 1)
+        if stop - self._longest_padding > self._n_text_ctx:
+            raise ValueError(f"{stop - self._longest_padding} tokens do not fit into a context of {self._n_text_ctx}")
+        places = np.arange(start, stop) - self._padding[:, None]
+        shape = (-1, self._group, stop - start)
         values = self._decoder.execute(
-            self._on_device(tokens),
+            self._on_device(tokens.reshape(shape)),
+            self._on_device(places.clip(0, self._n_text_ctx - 1).reshape(shape)),
             np.array([start], dtype=np.int64),
-            self._on_device(mask),
+            self._on_device(self._mask(start, stop)),
             self._on_device(np.array(positions, dtype=np.int64)),
-            *self._tensors,
+            *self._caches,
+            *self._cross,
         )
         self._n_tokens = stop
         return values
+
+    def _mask(self, start: int, stop: int) -> np.ndarray:
+        """What keeps tokens start to stop from those after them, and from padding: float32 [rows, 1, length, stop].
+
+        Padding looks at itself alone.
+        """
+        shape = (len(self._padding), 1, stop - start, stop)
+        if stop - start == 1 and not self._longest_padding:
+            return np.zeros(shape, dtype=np.float32)
+        queries, keys = np.arange(start, stop)[:, None], np.arange(stop)
+        is_seen = (keys <= queries) & (keys >= self._padding[:, None, None]) | (keys == queries)
+        return np.where(is_seen, np.float32(0), np.float32(HIDDEN)).reshape(shape)
+
+    def reorder(self, sources: Sequence[int]) -> None:
+        """Let row i go on from what row sources[i] holds; a source is a row of the same window.
+
+        Of those that go on from one row, the first takes it over, and each other one takes a copy to a row from which
+        nobody goes on. The copies are made on the device.
+        """
+        if any(source // self._group != row // self._group for row, source in enumerate(sources)):
+            raise ValueError(f"reorder: a source of {list(sources)} is a row of another window")
+        wanted = self._rows[list(sources)].tolist()
+        # Both the hypotheses and the free rows are in the order of the windows, and each window has one for each copy.
+        free = iter(sorted(set(range(len(wanted))) - set(wanted)))
+        taken: set[int] = set()
+        for hypothesis, source in enumerate(wanted):
+            row = next(free) if source in taken else source
+            if row != source:
+                self._copy_row(source, row)
+            taken.add(row)
+            self._rows[hypothesis] = row
+
+    def _copy_row(self, source: int, target: int) -> None:
+        for cache in self._caches:
+            if cache.is_host:
+                array = cache.to_numpy()  # where it lies
+                array[target, :, : self._n_tokens] = array[source, :, : self._n_tokens]
+            else:
+                _rows(cache, target, target + 1).inplace_copy_from(_rows(cache, source, source + 1))
+
+    def _is_in_order(self) -> bool:
+        return bool((self._rows[:-1] < self._rows[1:]).all())
 
     def _on_device(self, array: np.ndarray) -> driver.Buffer:
         return driver.Buffer.from_numpy(array).to(self._device)

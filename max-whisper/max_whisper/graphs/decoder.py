@@ -41,19 +41,25 @@ class ResidualAttentionBlock(Module):
         cross_keys: TensorValue,
         cross_values: TensorValue,
     ) -> TensorValue:
-        """x [batch, length, width] -> the same; the caches hold `start` tokens before the call and `stop` after it.
+        """x [windows, group, length, width] -> the same; the caches hold `start` tokens before and `stop` after it.
 
-        mask: [length, stop]. start, stop: int64 scalars on the host. Caches: [batch, heads, n_text_ctx, head width].
-        cross_keys, cross_values: [batch, heads, n_audio_ctx, head width].
+        mask: [rows, 1, length, stop], where rows = windows * group. start, stop: int64 scalars on the host.
+        Caches: [rows, heads, context, head width]. cross_keys, cross_values: [windows, heads, n_audio_ctx, head width].
         """
-        length, held = mask.shape
+        windows, group, length, width = x.shape
+        rows, _, _, held = mask.shape
+        x = ops.rebind(ops.reshape(x, [windows * group, length, width]), [rows, length, width])
         normalized = self.attn_ln(x)
         for cache, new in zip((key_cache, value_cache), self.attn.keys_values(normalized), strict=True):
             ops.buffer_store_slice(cache, new, [slice(None), slice(None), (slice(start, stop), length), slice(None)])
         keys, values = (cache[:, :, (slice(0, stop), held), :] for cache in (key_cache, value_cache))
         x = x + self.attn(normalized, keys, values, mask)
+        # The hypotheses of a window are one longer text to cross-attention, so that they share its keys and values.
+        x = ops.rebind(x, [windows * group, length, width])
+        x = ops.reshape(x, [windows, group * length, width])
         x = x + self.cross_attn(self.cross_attn_ln(x), cross_keys, cross_values)
-        return x + self.mlp(self.mlp_ln(x))
+        x = x + self.mlp(self.mlp_ln(x))
+        return ops.reshape(x, [windows, group, length, width])
 
 
 class TextDecoder(Module):
@@ -75,6 +81,7 @@ class TextDecoder(Module):
     def __call__(
         self,
         tokens: TensorValue,
+        places: TensorValue,
         start: TensorValue,
         mask: TensorValue,
         positions: TensorValue,
@@ -83,25 +90,25 @@ class TextDecoder(Module):
     ) -> dict[str, TensorValue]:
         """Append tokens to the caches; what each layer gives, by its name in the checkpoint, in order.
 
-        tokens: int64 [batch, length]. start: int64 [1] on the host, the number of tokens that the caches hold already.
-        mask: [length, start + length], 0 where a token may look and minus infinity at the tokens after it. It is
-        an input because MAX 26.7 can lose a mask that the graph computes when it fuses it into the softmax.
+        tokens: int64 [windows, group, length]. places: of the same shape, each token's position in its text.
+        start: int64 [1] on the host, the number of tokens that the caches hold already.
+        mask: [windows * group, 1, length, start + length], added to the scores. It is an input because MAX 26.7 can
+            lose a mask that the graph computes when it fuses it into the softmax.
         positions: int64 [positions], indices into the tokens. caches, cross: key and value of layer 0, of layer 1, ...
 
-        The last is `logits` [batch, positions, n_vocab], those after the tokens at `positions`.
+        The last is `logits` [windows, group, positions, n_vocab], those after the tokens at `positions`.
         """
-        length = tokens.shape[1]
         begin = start[0]
-        end = begin + ops.shape_to_tensor([length])[0]
+        end = begin + ops.shape_to_tensor([tokens.shape[2]])[0]
         x = ops.cast(self.token_embedding(tokens), DType.float32)
-        x = x + self.positional_embedding[(slice(begin, end), length), :]
+        x = x + ops.gather(TensorValue(self.positional_embedding), places, axis=0)
         tensors = [(*caches[i : i + 2], *cross[i : i + 2]) for i in range(0, len(caches), 2)]
         block = self.blocks[0].build_subgraph("decoder_block", [x, mask, begin, end, *tensors[0]], "decoder.blocks.0.")
         given = {}
         for i, layer in enumerate(tensors):
             arguments = (x, mask, begin, end, *layer)
             x = given[f"blocks.{i}"] = ops.call(block, *arguments, prefix=f"decoder.blocks.{i}.")[0].tensor
-        given["ln"] = self.ln(ops.gather(x, positions, axis=1))
+        given["ln"] = self.ln(ops.gather(x, positions, axis=2))
         given["logits"] = few_rows_product(given["ln"], TensorValue(self.token_embedding.weight))
         return given
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 
 from max.dtype import DType
-from max.graph import DeviceRef, TensorType, TensorValue, Weight, ops
+from max.graph import DeviceRef, Dim, TensorType, TensorValue, Weight, ops
 from max.nn import LayerList, LayerNorm, Linear, Module
 
 LinearFactory = Callable[[int, int, bool], Module]
@@ -43,18 +43,18 @@ def merge_heads(x: TensorValue) -> TensorValue:
 
 
 def few_rows_product(x: TensorValue, weight: TensorValue) -> TensorValue:
-    """x [batch, length, in] times weight [out, in] -> [batch, length, out]; the weight may be float16.
+    """x [..., in] times weight [out, in] -> [..., out]; the weight may be float16.
 
     On a CPU it is our kernel `few_rows_linear`, which widens a weight as it reads it; widening is exact, so this is the
     float32 product. Elsewhere, and for a width that the kernel does not take, the product is MAX's own.
     """
     if not x.device.is_cpu() or int(x.shape[-1]) % 16:
         return x @ ops.transpose(ops.cast(weight, DType.float32), 0, 1)
-    batch, length, depth = x.shape
-    rows = ops.reshape(x, [batch * length, depth])
+    *leading, depth = x.shape
+    rows = ops.reshape(x, [math.prod(leading, start=Dim(1)), depth])
     result = TensorType(DType.float32, [rows.shape[0], weight.shape[0]], x.device)
     (product,) = ops.custom("few_rows_linear", x.device, [rows, weight], [result])
-    return ops.reshape(product.tensor, [batch, length, weight.shape[0]])
+    return ops.reshape(product.tensor, [*leading, weight.shape[0]])
 
 
 class FewRowsLinear(Module):
@@ -122,7 +122,10 @@ class Attention(Module):
     def __call__(
         self, x: TensorValue, keys: TensorValue, values: TensorValue, mask: TensorValue | None = None
     ) -> TensorValue:
-        """Attention of x to keys and values [batch, heads, positions, head width]; mask: [length, positions], added."""
+        """Attention of x to keys and values [batch, heads, positions, head width].
+
+        mask: [batch, 1, length, positions], added to the scores.
+        """
         return self.attend(split_heads(self.query(x), self.heads), keys, values, mask)
 
     def attend(

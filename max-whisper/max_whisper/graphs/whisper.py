@@ -47,9 +47,11 @@ def build_graphs(
     encoder: log-mel windows [batch, n_mels, 2 * n_audio_ctx] -> features [batch, n_audio_ctx, n_audio_state].
     cross_attention: features -> key and value of decoder layer 0, of layer 1, ..., each [batch, n_text_head,
         n_audio_ctx, head width]; run once per window.
-    decoder: tokens int64 [batch, length]; how many tokens the caches hold, int64 [1] on the host; the causal mask
-        [length, held]; int64 [positions]; a key and a value cache [batch, n_text_head, n_text_ctx, head width] for
-        each layer, updated in place; the outputs of cross_attention -> logits [batch, positions, n_vocab].
+    decoder: tokens int64 [windows, group, length], the next of `group` hypotheses for each window; the position of
+        each in its text, of the same shape; how many tokens the caches hold, int64 [1] on the host; a mask
+        [windows * group, 1, length, held]; int64 [positions]; a key and a value cache
+        [windows * group, n_text_head, context, head width] for each layer, updated in place; the outputs of
+        cross_attention -> logits [windows, group, positions, n_vocab].
 
     stored: the precision of the weights that every token reads, float16 or float32; float16 on a CPU only.
     every_layer: encoder and decoder give what each of their layers gives, the features and the logits last.
@@ -67,20 +69,22 @@ def build_graphs(
         graph.output(*Whisper(dims, device, stored).decoder.cross_keys_values(graph.inputs[0].tensor))
 
     n_tensors = 2 * dims.n_text_layer
-    cache = BufferType(DType.float32, ["batch", dims.n_text_head, dims.n_text_ctx, head], device)
-    cross = TensorType(DType.float32, ["batch", dims.n_text_head, dims.n_audio_ctx, head], device)
+    cache = BufferType(DType.float32, ["rows", dims.n_text_head, "context", head], device)
+    cross = TensorType(DType.float32, ["windows", dims.n_text_head, dims.n_audio_ctx, head], device)
     inputs = [
-        TensorType(DType.int64, ["batch", "length"], device),
+        TensorType(DType.int64, ["windows", "group", "length"], device),
+        TensorType(DType.int64, ["windows", "group", "length"], device),
         TensorType(DType.int64, [1], DeviceRef.CPU()),
-        TensorType(DType.float32, ["length", "held"], device),
+        TensorType(DType.float32, ["rows", 1, "length", "held"], device),
         TensorType(DType.int64, ["positions"], device),
         *[cache] * n_tensors,
         *[cross] * n_tensors,
     ]
     with Graph("decoder", input_types=inputs, module=module) as graph:
-        tokens, start, mask, positions, *tensors = graph.inputs
+        tokens, places, start, mask, positions, *tensors = graph.inputs
         layers = Whisper(dims, device, stored).decoder(
             tokens.tensor,
+            places.tensor,
             start.tensor,
             mask.tensor,
             positions.tensor,

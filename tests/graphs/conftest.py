@@ -1,0 +1,39 @@
+"""A model of two layers in the shapes of `tiny`, compiled once, and its reference."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.random_models import random_checkpoint
+from max_whisper.backends.max import MaxModel
+from max_whisper.backends.torch import TorchModel, reference_model
+from max_whisper.checkpoint import Checkpoint, load_checkpoint
+from max_whisper.runtime import select_device
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Checkpoint:
+    """Two layers in the shapes of `tiny`."""
+    return load_checkpoint(random_checkpoint("tiny", layers=2))
+
+
+@pytest.fixture(scope="session")
+def compiled_tiny(tiny: Checkpoint) -> MaxModel:
+    return MaxModel(tiny, select_device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def reference_tiny(tiny: Checkpoint) -> TorchModel:
+    return TorchModel(reference_model(tiny, torch.device("cpu")))
+
+
+@pytest.fixture(scope="session")
+def noise() -> Callable[..., np.ndarray]:
+    """Makes log-mel windows of noise."""
+
+    def make(batch: int, n_mels: int = 80) -> np.ndarray:
+        return np.random.default_rng(0).standard_normal((batch, n_mels, 3000), dtype=np.float32)
+
+    return make
