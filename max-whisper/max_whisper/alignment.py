@@ -260,9 +260,7 @@ def _words_of(draft: SegmentDraft, timings: Iterator[WordTiming], tokenizer: Tok
     while n_tokens > 0 and (timing := next(timings, None)) is not None:
         n_tokens -= len(timing.tokens)
         if timing.word:
-            # NumPy rounds otherwise than Python does: it scales first, which can turn a number into a tie.
-            start, end = (float(np.round(offset + time, 2)) for time in (timing.start, timing.end))
-            words.append(replace(timing, start=start, end=end))
+            words.append(replace(timing, start=round(offset + timing.start, 2), end=round(offset + timing.end, 2)))
     return words
 
 
