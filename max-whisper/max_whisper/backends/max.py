@@ -122,7 +122,8 @@ def _each_buffer(
 
 def _rows(tensor: driver.Buffer, start: int, stop: int) -> driver.Buffer:
     """Windows of a tensor, where they lie."""
-    return tensor[(slice(start, stop), *[slice(None)] * (tensor.rank - 1))]
+    all_of_it = [slice(None)] * (tensor.rank - 1)
+    return tensor[[slice(start, stop), *all_of_it]]
 
 
 def _concatenated(tensors: Sequence[driver.Buffer], device: driver.Device) -> driver.Buffer:
@@ -134,6 +135,7 @@ def _concatenated(tensors: Sequence[driver.Buffer], device: driver.Device) -> dr
         stop = start + tensor.shape[0]
         _rows(whole, start, stop).inplace_copy_from(tensor)
         start = stop
+    device.synchronize()  # on a CPU, MAX 26.7 copies on another thread, and a graph would not wait for it
     return whole
 
 
