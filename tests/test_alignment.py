@@ -2,7 +2,6 @@
 
 # ruff: noqa: RUF001 (punctuation of many scripts looks alike)
 
-import copy
 import json
 from itertools import pairwise
 from typing import Any
@@ -211,68 +210,72 @@ def drafts_of(alignment: list[Any], seed: int, timestamp_begin: int) -> list[Seg
     return drafts
 
 
-@pytest.mark.filterwarnings("error")
-def test_add_word_timestamps(monkeypatch: pytest.MonkeyPatch) -> None:
+def assert_equal_words(
+    alignment: list[Any], drafts: list[SegmentDraft], last_speech_timestamp: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Add the words of an alignment to segments in both ways."""
     tokenizer = get_tokenizer(True)
-    n_cut = 0
-    for seed in range(1500):
-        alignment = timings(seed, last=29.0 if seed % 2 else 4.0)
-        drafts = drafts_of(alignment, seed, tokenizer.timestamp_begin)
-        last_speech_timestamp = drafts[0].start - float(seed % 5)
-        expected: list[dict[str, Any]] = [
-            {"seek": d.seek, "start": d.start, "end": d.end, "tokens": list(d.tokens)} for d in copy.deepcopy(drafts)
-        ]
-        found = [
+    options = {"prepend_punctuations": PREPENDED, "append_punctuations": APPENDED}
+    expected: list[dict[str, Any]] = [
+        {"seek": draft.seek, "start": draft.start, "end": draft.end, "tokens": list(draft.tokens)} for draft in drafts
+    ]
+
+    def find_alignment(model: None, tokenizer: Any, text_tokens: list[int], *rest: Any) -> Any:
+        assert text_tokens == text_tokens_of(drafts, tokenizer)
+        return [
             whisper.timing.WordTiming(word, list(tokens), np.float64(start), np.float64(end), probability)
             for word, tokens, start, end, probability in alignment
         ]
-        asked: list[list[int]] = []
 
-        def find_alignment(*arguments: Any, found: Any = found, asked: Any = asked) -> Any:
-            asked.append(arguments[2])
-            return found
+    monkeypatch.setattr(whisper.timing, "find_alignment", find_alignment)
+    whisper.timing.add_word_timestamps(
+        segments=expected,
+        model=None,
+        tokenizer=tokenizer,
+        mel=None,
+        num_frames=3000,
+        last_speech_timestamp=last_speech_timestamp,
+        **options,
+    )
+    timed = [WordTiming(*timing) for timing in alignment]
+    add_word_timestamps(drafts, timed, tokenizer, last_speech_timestamp=last_speech_timestamp, **options)
+    ours = [
+        {
+            "seek": draft.seek,
+            "start": draft.start,
+            "end": draft.end,
+            "tokens": list(draft.tokens),
+            "words": [vars(word) for word in draft.words or ()],
+        }
+        for draft in drafts
+    ]
+    # As JSON, in which 0 is not 0.0.
+    assert json.dumps(ours) == json.dumps(expected)
 
-        monkeypatch.setattr(whisper.timing, "find_alignment", find_alignment)
-        whisper.timing.add_word_timestamps(
-            segments=expected,
-            model=None,
-            tokenizer=tokenizer,
-            mel=None,
-            num_frames=3000,
-            prepend_punctuations=PREPENDED,
-            append_punctuations=APPENDED,
-            last_speech_timestamp=last_speech_timestamp,
-        )
-        assert asked == [text_tokens_of(drafts, tokenizer)]
-        words = [WordTiming(*timing) for timing in alignment]
-        add_word_timestamps(
-            drafts,
-            words,
-            tokenizer,
-            prepend_punctuations=PREPENDED,
-            append_punctuations=APPENDED,
-            last_speech_timestamp=last_speech_timestamp,
-        )
-        ours = [
-            {
-                "seek": draft.seek,
-                "start": draft.start,
-                "end": draft.end,
-                "tokens": list(draft.tokens),
-                "words": [vars(word) for word in draft.words or ()],
-            }
-            for draft in drafts
-        ]
-        # As JSON, in which 0 is not 0.0.
-        assert json.dumps(ours) == json.dumps(expected)
+
+@pytest.mark.filterwarnings("error")
+def test_add_word_timestamps(monkeypatch: pytest.MonkeyPatch) -> None:
+    n_changed = 0
+    for seed in range(1500):
+        alignment = timings(seed, last=29.0 if seed % 2 else 4.0)
+        drafts = drafts_of(alignment, seed, get_tokenizer(True).timestamp_begin)
+        assert_equal_words(alignment, drafts, drafts[0].start - float(seed % 5), monkeypatch)
         times = {round(time, 2) for _, _, start, end, _ in alignment for time in (start, end)}
-        n_cut += any(
+        n_changed += any(
             round(time - draft.seek * 0.01, 2) not in times
             for draft in drafts
             for word in draft.words or ()
             for time in (word.start, word.end)
         )
-    assert n_cut > 100  # the times of long words have been changed
+    assert n_changed > 100  # times of long words
+
+
+def test_a_long_word_that_would_begin_before_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    alignment = [(" a", [1], 0.0, 0.6, 0.5), (" b", [2], 0.6, 1.4, 0.5), (" c", [3], 1.4, 2.2, 0.5)]
+    draft = SegmentDraft(0, 0.52, 2.2, (1, 2, 3), "")
+    assert_equal_words(alignment, [draft], 0.0, monkeypatch)
+    assert draft.words
+    assert draft.words[0].start == 0
 
 
 def test_no_words_for_no_segments() -> None:

@@ -13,7 +13,7 @@ import whisper.tokenizer
 from whisper.decoding import DecodingResult
 
 from max_whisper.alignment import SegmentDraft
-from max_whisper.hallucination import continue_after_words, end_of_words
+from max_whisper.hallucination import continue_after_words, end_of_words, is_anomaly
 from max_whisper.results import Word
 
 BEGIN = 50364  # <|0.00|> of the multilingual vocabulary
@@ -65,15 +65,15 @@ class Recording:
         seek = segments[0]["seek"]
         time = seek / 100 + float(rng.choice([-1.0, 0.0, 0.4, 1.98, 2.0, 2.02, 9.0]))
         for segment in segments:
-            share_of_odd_words = rng.choice([0.0, 0.3, 1.0])
+            share_of_odd_words = rng.choice([0.0, 0.2, 0.4, 1.0])
             segment["words"] = []
             time += float(rng.choice([0.0, 0.3, 1.0, 2.5, 5.0]))
-            for _ in range(int(rng.choice([0, 1, 2, 3, 7, 8, 9, 12]))):
-                odd = rng.random() < share_of_odd_words
+            for _ in range(int(rng.choice([0, 1, 2, 3, 8, 9, 9, 12]))):
+                odd_duration, odd_probability = rng.random(2) < share_of_odd_words
                 start = round(time, 2)
-                durations = [0.0, 0.04, 0.12, 0.13, 0.14, 2.0, 2.02, 3.1] if odd else [0.14, 0.2, 0.4, 2.0]
+                durations = [0.0, 0.04, 0.12, 0.13, 0.14, 2.0, 2.02, 3.1] if odd_duration else [0.14, 0.2, 0.4, 2.0]
                 time = round(start + float(rng.choice(durations)), 2)
-                probability = float(rng.choice([0.1, 0.149, 0.15, 0.3] if odd else [0.15, 0.2, 0.9]))
+                probability = float(rng.choice([0.1, 0.149, 0.15, 0.3] if odd_probability else [0.15, 0.2, 0.9]))
                 word = str(rng.choice(WORDS))
                 segment["words"].append({"word": word, "start": start, "end": time, "probability": probability})
             if segment["words"]:
@@ -161,6 +161,15 @@ def test_windows_equal_openai_whisper(threshold: float | None, monkeypatch: pyte
     assert outcomes["by the timestamps"] > 50
     for outcome in ("skipped", "dropped", "all dropped", "dropped at the end"):
         assert (outcomes[outcome] > 0) == (threshold is not None), outcome
+
+
+def test_the_first_eight_words_stand_for_a_segment() -> None:
+    def spoken(n_usual: int, n_improbable: int) -> SegmentDraft:
+        words = [Word(" a", 0.3 * n, 0.3 * n + 0.2, 0.9) for n in range(n_usual)]
+        return SegmentDraft(0, 0.0, 9.0, (440,), " a", (*words, *[Word(" a", 8.0, 8.2, 0.1)] * n_improbable))
+
+    assert is_anomaly(spoken(5, 3))
+    assert not is_anomaly(spoken(6, 3))
 
 
 def test_end_of_words() -> None:
