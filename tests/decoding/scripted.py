@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from whisper.decoding import decode, detect_language
 from whisper.transcribe import transcribe
 
+from max_whisper.decoding import CrossAttention
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.tokenizer import Tokenizer, get_tokenizer
 
@@ -94,24 +96,45 @@ class ScriptedModel:
     def __init__(self, script: Script) -> None:
         self.script = script
         self.dims = script.dims
-        self.n_encoded = 0
+        self.n_encoded = 0  # calls
+        self.batches: list[int] = []  # windows of each decoder started
 
     def encode(self, log_mel: np.ndarray) -> list[int]:
         assert log_mel.shape[1:] == (self.dims.n_mels, 3000)
         self.n_encoded += 1
         return [self.script.window(row) for row in log_mel]
 
-    def start(self, features: list[int]) -> "ScriptedState":
-        return ScriptedState(self.script, features)
+    def select(self, features: list[int], windows: Sequence[int]) -> list[int]:
+        return [features[window] for window in windows]
+
+    def join(self, features: Sequence[list[int]]) -> list[int]:
+        return [window for part in features for window in part]
+
+    def start(self, features: list[int], *, group: int = 1, padding: Sequence[int] | None = None) -> "ScriptedState":
+        self.batches.append(len(features))
+        rows = [(window, pad) for window, pad in zip(features, padding or [0] * len(features), strict=True)]
+        return ScriptedState(self.script, [row for row in rows for _ in range(group)])
+
+    def cross_attention(self, features: list[int], tokens: np.ndarray, n_text: int) -> CrossAttention:
+        """Scores as of one head that looks at the audio a little later with each token, and made-up probabilities."""
+        scores = []
+        for window, row in zip(features, tokens, strict=True):
+            rng = np.random.default_rng([self.script.seed, window, *row.tolist()])
+            centers = np.sort(rng.uniform(0, self.dims.n_audio_ctx, len(row)))[:, None]
+            distance = (np.arange(self.dims.n_audio_ctx) - centers) / 20
+            scores.append(-(distance**2) + rng.standard_normal(distance.shape))
+        probabilities = np.random.default_rng(self.script.seed).random(tokens.shape)[:, 1:]
+        return CrossAttention(np.array(scores, np.float32)[:, None], probabilities.astype(np.float32))
 
 
 class ScriptedState:
     """The tokens so far of each row, in place of a KV cache."""
 
-    def __init__(self, script: Script, windows: list[int]) -> None:
+    def __init__(self, script: Script, rows: Sequence[tuple[int, int]]) -> None:
         self.script = script
-        self.windows = windows
-        self.tokens: list[list[int]] = [[] for _ in windows]
+        self.windows = [window for window, _ in rows]
+        self.padding = [pad for _, pad in rows]
+        self.tokens: list[list[int]] = [[] for _ in rows]
 
     def advance(self, tokens: np.ndarray, positions: Sequence[int]) -> np.ndarray:
         assert tokens.dtype == np.int64
@@ -119,32 +142,49 @@ class ScriptedState:
         n_before = len(self.tokens[0])
         for row, new in zip(self.tokens, tokens.tolist(), strict=True):
             row.extend(new)
-        assert len(self.tokens[0]) <= self.script.dims.n_text_ctx
+        context = self.script.dims.n_text_ctx
+        assert any(len(row) - pad <= context for row, pad in zip(self.tokens, self.padding, strict=True))
         return np.stack(
             [
-                np.stack([self.script.logits(window, row[: n_before + position + 1]) for position in positions])
-                for window, row in zip(self.windows, self.tokens, strict=True)
+                np.stack([self.script.logits(window, row[pad : n_before + position + 1]) for position in positions])
+                for window, pad, row in zip(self.windows, self.padding, self.tokens, strict=True)
             ]
         )
+
+    def reorder(self, sources: Sequence[int]) -> None:
+        assert all(self.windows[source] == window for source, window in zip(sources, self.windows, strict=True))
+        self.tokens = [list(self.tokens[source]) for source in sources]
+
+
+class _Projection:
+    """What openai-whisper's beam search takes for a key or value layer: under it the cache holds rows to reorder."""
 
 
 class _ScriptedDecoder:
     """The decoder of `ScriptedReference`: logits at <|startoftranscript|> and at the last token; the rest stay zero."""
 
-    blocks = ()
-
     def __init__(self, script: Script) -> None:
         self.script = script
-        self.tokens: list[int] = []
+        self.key, value = _Projection(), _Projection()
+        self.blocks = [SimpleNamespace(attn=SimpleNamespace(key=self.key, value=value))]
+        self.value = value
 
-    def __call__(self, tokens: torch.Tensor, features: torch.Tensor, kv_cache: object = None) -> torch.Tensor:
-        new = tokens[0].tolist()
-        n_before = len(self.tokens)
-        self.tokens += new
-        logits = np.zeros((1, len(new), self.script.dims.n_vocab), dtype=np.float32)
-        for index, token in enumerate(new):
-            if token == self.script.tokenizer.sot or index == len(new) - 1:
-                logits[0, index] = self.script.logits(int(features[0, 0, 0]), self.tokens[: n_before + index + 1])
+    def __call__(
+        self, tokens: torch.Tensor, features: torch.Tensor, kv_cache: dict[Any, torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        kv_cache = {} if kv_cache is None else kv_cache
+        if self.key in kv_cache:
+            tokens = torch.cat([kv_cache[self.key], tokens], dim=1)
+        n_before = kv_cache[self.key].shape[1] if self.key in kv_cache else 0
+        kv_cache[self.key] = kv_cache[self.value] = tokens
+        rows, length = tokens.shape
+        logits = np.zeros((rows, length - n_before, self.script.dims.n_vocab), dtype=np.float32)
+        # One window may stand for all its hypotheses, as PyTorch broadcasts it.
+        windows = features[:, 0, 0].expand(rows).int().tolist()
+        for row, (window, said) in enumerate(zip(windows, tokens.tolist(), strict=True)):
+            for index in range(n_before, length):
+                if said[index] == self.script.tokenizer.sot or index == length - 1:
+                    logits[row, index - n_before] = self.script.logits(window, said[: index + 1])
         return torch.from_numpy(logits)
 
 
@@ -169,9 +209,9 @@ class ScriptedReference:
     def logits(self, tokens: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         return _ScriptedDecoder(self.script)(tokens, features)
 
-    def install_kv_cache_hooks(self) -> tuple[dict[str, bool], list[object]]:
-        self.decoder.tokens = []
-        return {"in use": True}, []
+    def install_kv_cache_hooks(self) -> tuple[dict[Any, torch.Tensor], list[object]]:
+        # Never empty: openai-whisper asks for hooks again while it is.
+        return {"in use": torch.zeros(0)}, []
 
     def decode(self, log_mel: torch.Tensor, options: Any) -> Any:
         assert len(self.results) < 100, "the reference goes round in circles"

@@ -1,49 +1,19 @@
-"""openai-whisper's torch model as a SpeechModel, and small ones with random weights."""
+"""Small models of openai-whisper with random weights."""
 
-from collections.abc import Sequence
+import copy
 from functools import cache
 
-import numpy as np
 import torch
 import whisper.model
 from whisper.model import Whisper
 
-from max_whisper.dimensions import ModelDimensions
+from max_whisper.backends.torch import TorchModel
 from max_whisper.tokenizer import get_tokenizer
 
 
-class TorchSpeechModel:
-    """Features and logits of the very model that openai-whisper decodes."""
-
-    def __init__(self, model: Whisper) -> None:
-        self.model = model
-        self.dims = ModelDimensions(**vars(model.dims))
-
-    @torch.no_grad()
-    def encode(self, log_mel: np.ndarray) -> torch.Tensor:
-        return self.model.encoder(torch.from_numpy(log_mel))
-
-    def start(self, features: torch.Tensor) -> "TorchState":
-        return TorchState(self.model, features)
-
-
-class TorchState:
-    """openai-whisper's own KV cache, hooked into the decoder for the time of a call."""
-
-    def __init__(self, model: Whisper, features: torch.Tensor) -> None:
-        self.model = model
-        self.features = features
-        self.cache: dict[torch.nn.Module, torch.Tensor] = {}
-
-    @torch.no_grad()
-    def advance(self, tokens: np.ndarray, positions: Sequence[int]) -> np.ndarray:
-        self.cache, hooks = self.model.install_kv_cache_hooks(self.cache)
-        try:
-            logits = self.model.decoder(torch.from_numpy(tokens), self.features, kv_cache=self.cache)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return logits[:, list(positions)].numpy()
+def speech_model(model: Whisper) -> TorchModel:
+    """A copy of openai-whisper's model for our decoding: its hooks stay off the one that openai-whisper decodes."""
+    return TorchModel(copy.deepcopy(model))
 
 
 @cache

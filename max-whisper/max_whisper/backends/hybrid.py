@@ -1,11 +1,14 @@
 """Half and half: the encoder on MAX Graph, the decoder on PyTorch. A fault shows on which side it is."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from max import driver
 
 from max_whisper.backends.torch import TorchDecoderState, TorchModel, reference_model, select_torch_device
 from max_whisper.checkpoint import Checkpoint
+from max_whisper.decoding.model import CrossAttention
 from max_whisper.progress import Progress, silent
 from max_whisper.runtime import Device, load_graphs
 
@@ -26,9 +29,23 @@ class HybridModel:
         self._device.synchronize()  # PyTorch does not wait for MAX's queue
         return torch.from_dlpack(features)
 
-    def start(self, features: torch.Tensor) -> TorchDecoderState:
-        """A decoder over features with an empty KV cache; a state is valid until the next one is started."""
-        return self._decoder.start(features)
+    def select(self, features: torch.Tensor, windows: Sequence[int]) -> torch.Tensor:
+        """The features of some windows of a batch."""
+        return self._decoder.select(features, windows)
+
+    def join(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The windows of several batches as one batch."""
+        return self._decoder.join(features)
+
+    def start(
+        self, features: torch.Tensor, *, group: int = 1, padding: Sequence[int] | None = None
+    ) -> TorchDecoderState:
+        """A decoder over features with an empty KV cache; see SpeechModel."""
+        return self._decoder.start(features, group=group, padding=padding)
+
+    def cross_attention(self, features: torch.Tensor, tokens: np.ndarray, n_text: int) -> CrossAttention:
+        """How the alignment heads look at the audio; see SpeechModel."""
+        return self._decoder.cross_attention(features, tokens, n_text)
 
     def synchronize(self, features: torch.Tensor) -> None:
         """Wait until the features are there."""

@@ -1,10 +1,24 @@
-"""Logits to tokens: rules of what may come next, a chooser that picks, and the loop over one window.
+"""Logits to tokens: rules of what may come next, searches that choose, a rank among their texts, and the fallback.
 
 Logits are NumPy arrays here; who computes them is behind `SpeechModel`.
 """
 
-from max_whisper.decoding.decode import DecodingResult, WindowDecoder
-from max_whisper.decoding.language import detect_language
-from max_whisper.decoding.model import AudioFeatures, DecoderState, SpeechModel
+from max_whisper.decoding.decode import DecodingResult, WindowContext, WindowDecoder
+from max_whisper.decoding.fallback import decode_with_fallback, is_silence
+from max_whisper.decoding.language import language_probabilities, mean_probabilities, most_probable_language
+from max_whisper.decoding.model import AudioFeatures, CrossAttention, DecoderState, SpeechModel
 
-__all__ = ["AudioFeatures", "DecoderState", "DecodingResult", "SpeechModel", "WindowDecoder", "detect_language"]
+__all__ = [
+    "AudioFeatures",
+    "CrossAttention",
+    "DecoderState",
+    "DecodingResult",
+    "SpeechModel",
+    "WindowContext",
+    "WindowDecoder",
+    "decode_with_fallback",
+    "is_silence",
+    "language_probabilities",
+    "mean_probabilities",
+    "most_probable_language",
+]

@@ -1,4 +1,4 @@
-"""One batch of windows: features to tokens and text."""
+"""One batch of windows at one temperature: features to tokens and text."""
 
 import zlib
 from collections.abc import Sequence
@@ -7,12 +7,33 @@ from dataclasses import dataclass
 import numpy as np
 
 from max_whisper.audio import CHUNK_LENGTH
-from max_whisper.decoding.greedy import GreedyChooser, Hypothesis, TokenChooser
+from max_whisper.decoding.beam import BeamSearch
+from max_whisper.decoding.greedy import GreedySearch
+from max_whisper.decoding.hypothesis import Search
 from max_whisper.decoding.model import AudioFeatures, SpeechModel
-from max_whisper.decoding.rules import LogitRule, SuppressBlank, SuppressTokens, TimestampRules
+from max_whisper.decoding.prompt import initial_tokens
+from max_whisper.decoding.ranking import most_likely
+from max_whisper.decoding.rules import (
+    LogitRule,
+    NoRepeatNgrams,
+    RepetitionPenalty,
+    SuppressBlank,
+    SuppressTokens,
+    TimestampRules,
+)
+from max_whisper.decoding.sampling import SamplingSearch
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.options import TranscribeOptions
 from max_whisper.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class WindowContext:
+    """What a window is decoded with, beside its audio."""
+
+    tokenizer: Tokenizer  # with the language and the task
+    previous: Sequence[int] = ()  # tokens said before the window
+    seek: int = 0  # first mel frame of the window in its recording; with `options.seed` it seeds the sampling
 
 
 @dataclass(frozen=True)
@@ -32,73 +53,101 @@ class WindowDecoder:
     """Decodes windows of one model under one set of options (whisper/decoding.py, DecodingTask)."""
 
     def __init__(self, model: SpeechModel, tokenizer: Tokenizer, options: TranscribeOptions) -> None:
-        """tokenizer: with the language and the task to decode in. options: resolved for the model."""
-        self._model = model
+        """tokenizer: of any language and task. options: resolved for the model."""
+        self.model = model
+        self.options = options
         self._tokenizer = tokenizer
-        self._options = options
         self._n_ctx = model.dims.n_text_ctx
         self._sample_len = options.sample_len or model.dims.n_text_ctx // 2
+        if options.max_new_tokens is not None:
+            self._sample_len = min(self._sample_len, options.max_new_tokens)
         self._rules = logit_rules(tokenizer, options, model.dims)
 
-    def decode(self, features: AudioFeatures, prompts: Sequence[Sequence[int]]) -> list[DecodingResult]:
-        """Decode a batch of windows.
+    def decode(
+        self, features: AudioFeatures, windows: Sequence[WindowContext], temperature: float
+    ) -> list[DecodingResult]:
+        """Decode a batch of windows, each as if it were alone.
 
-        features: of `model.encode`. prompts: for each window the tokens of what was said before it, all of one length;
-        of each the last n_text_ctx // 2 - 1 are used.
+        features: of `model.encode`. windows: one for each window of the features.
         """
-        initial = np.array([self._initial_tokens(prompt) for prompt in prompts], dtype=np.int64)
-        chooser = GreedyChooser(self._tokenizer.eot)
-        hypotheses, no_speech_probs = self._choose_tokens(features, initial, chooser)
+        initial = [initial_tokens(w.tokenizer, self.options, w.previous, self._n_ctx) for w in windows]
+        searches = [self._search(window, temperature) for window in windows]
+        no_speech_probs = self._run(features, initial, searches)
         return [
-            self._result(hypothesis, no_speech_prob)
-            for hypothesis, no_speech_prob in zip(hypotheses, no_speech_probs, strict=True)
+            self._result(search, window, no_speech_prob, temperature)
+            for search, window, no_speech_prob in zip(searches, windows, no_speech_probs, strict=True)
         ]
 
-    def _initial_tokens(self, prompt: Sequence[int]) -> list[int]:
-        """What the decoder is given before it chooses: the previous text, then the start of the transcript."""
-        tokenizer = self._tokenizer
-        start = (
-            tokenizer.sot_sequence_including_notimestamps
-            if self._options.without_timestamps
-            else tokenizer.sot_sequence
-        )
-        previous = [tokenizer.sot_prev, *prompt[-(self._n_ctx // 2 - 1) :]] if prompt else []
-        return [*previous, *start]
+    def _search(self, window: WindowContext, temperature: float) -> Search:
+        options, eot = self.options, self._tokenizer.eot
+        if temperature > 0:
+            # Of the window alone, so that neither a batch nor the windows before it change what is drawn.
+            generator = np.random.default_rng([options.seed, window.seek, round(temperature * 1e6)])
+            return SamplingSearch(eot, temperature, options.best_of or 1, options.top_p, generator)
+        if options.beam_size is not None:
+            return BeamSearch(eot, options.beam_size, options.patience)
+        return GreedySearch(eot)
 
-    def _choose_tokens(
-        self, features: AudioFeatures, initial: np.ndarray, chooser: TokenChooser
-    ) -> tuple[list[Hypothesis], list[float]]:
-        """Feed the initial tokens [batch, n], then a token a time; return each row's tokens and no_speech_prob."""
-        n_batch, n_initial = initial.shape
-        hypotheses = [Hypothesis() for _ in range(n_batch)]
-        sampled = [hypothesis.tokens for hypothesis in hypotheses]
-        state = self._model.start(features)
+    def _run(
+        self, features: AudioFeatures, initial: Sequence[Sequence[int]], searches: Sequence[Search]
+    ) -> list[float]:
+        """Feed the initial tokens, then a token a time, until every search has ended; the windows' no_speech_probs."""
+        group = len(searches[0].rows)
+        longest = max(map(len, initial))
+        padding = [longest - len(tokens) for tokens in initial]
+        state = self.model.start(features, group=group, padding=padding if any(padding) else None)
+        given = np.array([[0] * pad + list(row) for pad, row in zip(padding, initial, strict=True)], dtype=np.int64)
 
-        sot_index = initial[0].tolist().index(self._tokenizer.sot)
-        last = n_initial - 1
-        logits = state.advance(initial, [sot_index, last] if sot_index < last else [last])
-        no_speech_probs = [token_probability(row, self._tokenizer.no_speech) for row in logits[:, 0]]
+        # From here to the end all windows have the same number of tokens.
+        sot, last = longest - len(initial[0]) + initial[0].index(self._tokenizer.sot), longest - 1
+        logits = state.advance(given.repeat(group, axis=0), [sot, last] if sot < last else [last])
+        no_speech_probs = [token_probability(row, self._tokenizer.no_speech) for row in logits[::group, 0]]
 
         # The last token chosen is never fed, so one more than the context holds can be chosen.
-        for remaining in reversed(range(min(self._sample_len, self._n_ctx + 1 - n_initial))):
-            logits = logits[:, -1]
-            for rule in self._rules:
-                rule.apply(logits, sampled)
-            chosen = chooser.choose(logits, hypotheses)
-            if not remaining or all(hypothesis.finished for hypothesis in hypotheses):
+        lengths = [min(self._sample_len, self._n_ctx + 1 - len(tokens)) for tokens in initial]
+        active = [True] * len(searches)
+        for step in range(max(lengths)):
+            tokens, sources = self._choose(logits[:, -1], searches, active)
+            active = [
+                not search.finished and step + 1 < length for search, length in zip(searches, lengths, strict=True)
+            ]
+            if not any(active):
                 break
-            logits = state.advance(np.array(chosen, dtype=np.int64)[:, None], [0])
-        return hypotheses, no_speech_probs
+            state.reorder(sources)
+            logits = state.advance(np.array(tokens, dtype=np.int64)[:, None], [0])
+        return no_speech_probs
 
-    def _result(self, hypothesis: Hypothesis, no_speech_prob: float) -> DecodingResult:
-        text = self._tokenizer.decode(hypothesis.tokens).strip()
+    def _choose(
+        self, logits: np.ndarray, searches: Sequence[Search], active: Sequence[bool]
+    ) -> tuple[list[int], list[int]]:
+        """A token for each row and the row that it goes on from; logits: float32 [rows, n_vocab]."""
+        group = len(logits) // len(searches)
+        tokens, sources = [self._tokenizer.eot] * len(logits), list(range(len(logits)))
+        for number, (search, is_active) in enumerate(zip(searches, active, strict=True)):
+            if not is_active:
+                continue
+            first = number * group
+            rows = logits[first : first + group]
+            sampled = [hypothesis.tokens for hypothesis in search.rows]
+            for rule in self._rules:
+                rule.apply(rows, sampled)
+            choice = search.choose(rows)
+            tokens[first : first + group] = choice.tokens
+            sources[first : first + group] = [first + source for source in choice.sources]
+        return tokens, sources
+
+    def _result(
+        self, search: Search, window: WindowContext, no_speech_prob: float, temperature: float
+    ) -> DecodingResult:
+        outcome = most_likely(search.candidates(), self.options.length_penalty)
+        text = window.tokenizer.decode(outcome.tokens).strip()
         return DecodingResult(
-            tokens=tuple(hypothesis.tokens),
+            tokens=tuple(outcome.tokens),
             text=text,
-            language=self._tokenizer.language or "en",
-            avg_logprob=hypothesis.sum_logprob / (len(hypothesis.tokens) + 1),
+            language=window.tokenizer.language or "en",
+            avg_logprob=outcome.sum_logprob / (len(outcome.tokens) + 1),
             no_speech_prob=no_speech_prob,
-            temperature=self._options.temperature,
+            temperature=temperature,
             compression_ratio=compression_ratio(text),
         )
 
@@ -106,6 +155,10 @@ class WindowDecoder:
 def logit_rules(tokenizer: Tokenizer, options: TranscribeOptions, dims: ModelDimensions) -> list[LogitRule]:
     """The rules that the options ask for, in the order in which they apply."""
     rules: list[LogitRule] = []
+    if options.repetition_penalty != 1:
+        rules.append(RepetitionPenalty(options.repetition_penalty, tokenizer.eot))
+    if options.no_repeat_ngram_size:
+        rules.append(NoRepeatNgrams(options.no_repeat_ngram_size, tokenizer.eot))
     if options.suppress_blank:
         rules.append(SuppressBlank(tokenizer))
     if options.suppressed:

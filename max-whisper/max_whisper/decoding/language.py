@@ -1,5 +1,7 @@
 """Which language is spoken."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from max_whisper.decoding.model import AudioFeatures, SpeechModel
@@ -7,19 +9,30 @@ from max_whisper.errors import OptionError
 from max_whisper.tokenizer import Tokenizer
 
 
-def detect_language(model: SpeechModel, features: AudioFeatures, tokenizer: Tokenizer) -> tuple[str, dict[str, float]]:
-    """The most probable language of one window and the probabilities of all, by code.
+def language_probabilities(
+    model: SpeechModel, features: AudioFeatures, n_windows: int, tokenizer: Tokenizer
+) -> list[dict[str, float]]:
+    """For each window of a batch, how probable each language is, by code.
 
-    features: of `model.encode`, for a batch of one. The probabilities are a softmax over the language tokens alone,
-    after <|startoftranscript|> (whisper/decoding.py, detect_language).
+    features: of `model.encode`, for `n_windows` windows. The probabilities are a softmax over the language tokens
+    alone, after <|startoftranscript|> (whisper/decoding.py, detect_language).
 
     Raises OptionError for an English-only vocabulary.
     """
     if tokenizer.language is None:
         raise OptionError("language: an English-only model cannot detect languages; take one without .en")
-    start = np.array([[tokenizer.sot]], dtype=np.int64)
-    logits = model.start(features).advance(start, [0])[0, 0, list(tokenizer.all_language_tokens)]
-    exponentials = np.exp(logits - logits.max())
-    probabilities = (exponentials / exponentials.sum()).tolist()
-    probability_of = dict(zip(tokenizer.all_language_codes, probabilities, strict=True))
-    return max(probability_of, key=probability_of.__getitem__), probability_of
+    start = np.full((n_windows, 1), tokenizer.sot, dtype=np.int64)
+    logits = model.start(features).advance(start, [0])[:, 0, list(tokenizer.all_language_tokens)]
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return [dict(zip(tokenizer.all_language_codes, row, strict=True)) for row in probabilities.tolist()]
+
+
+def mean_probabilities(windows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """How probable each language is in several windows together."""
+    return {code: sum(window[code] for window in windows) / len(windows) for code in windows[0]}
+
+
+def most_probable_language(probabilities: Mapping[str, float]) -> str:
+    """The code of the most probable language."""
+    return max(probabilities, key=probabilities.__getitem__)

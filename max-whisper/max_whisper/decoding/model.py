@@ -31,8 +31,9 @@ class DecoderState(Protocol):
 
         tokens: int64 [rows, n], the next tokens of each row.
         positions: indices into the n tokens, ascending.
-        Returns float32 [rows, len(positions), n_vocab]: the logits after tokens[:, p] for each p. The caller may
-        change the array, until the next call.
+        Returns float32 [rows, len(positions), n_vocab]: the logits after tokens[:, p] for each p; of no meaning for a
+        row that holds n_text_ctx tokens already, while others of the batch go on. The caller may change the array,
+        until the next call.
         """
         ...
 

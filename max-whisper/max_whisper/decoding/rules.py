@@ -1,7 +1,7 @@
-"""Rules of what may come next: each forbids tokens by setting their logits to minus infinity.
+"""Rules of what may come next: most forbid tokens by setting their logits to minus infinity.
 
-They compose in any order but for one: `TimestampRules` compares probabilities of what the rules before it have left, so
-it comes last.
+They compose in any order but for two: `RepetitionPenalty` changes logits that are still the model's own, so it comes
+first, and `TimestampRules` compares probabilities of what the rules before it have left, so it comes last.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,45 @@ class LogitRule(Protocol):
         sampled: for each row the tokens chosen so far in this window, without the prompt.
         """
         ...
+
+
+class RepetitionPenalty:
+    """Makes the text tokens of a row less probable to come again (Keskar et al. 2019, "CTRL", section 4.1).
+
+    Their logits are divided by the penalty where positive, and multiplied by it where negative. Timestamps, which come
+    in pairs, are left alone.
+    """
+
+    def __init__(self, penalty: float, eot: int) -> None:
+        self._penalty = np.float32(penalty)
+        self._eot = eot
+
+    def apply(self, logits: np.ndarray, sampled: Sequence[Sequence[int]]) -> None:
+        for row, tokens in zip(logits, sampled, strict=True):
+            text = np.array(sorted({token for token in tokens if token < self._eot}), dtype=np.intp)
+            values = row[text]
+            row[text] = np.where(values > 0, values / self._penalty, values * self._penalty)
+
+
+class NoRepeatNgrams:
+    """Forbids a text token that would complete a run of `size` tokens which the row has already.
+
+    The timestamps between text tokens do not count, so that a sentence in a loop is found although its times differ.
+    """
+
+    def __init__(self, size: int, eot: int) -> None:
+        self._size = size
+        self._eot = eot
+
+    def apply(self, logits: np.ndarray, sampled: Sequence[Sequence[int]]) -> None:
+        before = self._size - 1
+        for row, tokens in zip(logits, sampled, strict=True):
+            text = [token for token in tokens if token < self._eot]
+            if len(text) < self._size:
+                continue
+            last = text[len(text) - before :]
+            repeated = [text[i + before] for i in range(len(text) - before) if text[i : i + before] == last]
+            row[repeated] = _FORBIDDEN
 
 
 class SuppressTokens:
