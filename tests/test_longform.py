@@ -15,15 +15,20 @@ import numpy as np
 import pytest
 import torch
 import whisper.audio
+import whisper.decoding
 import whisper.model
 
 from max_whisper import longform
-from max_whisper.errors import OptionError
-from max_whisper.longform import LongForm, detect_spoken_language, split_at_timestamps, transcribe
+from max_whisper.batching import Batch
+from max_whisper.decoding import sampling
+from max_whisper.longform import LongForm, split_at_timestamps
 from max_whisper.options import TranscribeOptions
 from max_whisper.progress import Step
+from max_whisper.results import Segment
+from tests.decoding import transcribing
 from tests.decoding.scripted import Script, ScriptedModel, ScriptedReference, dimensions
-from tests.decoding.torch_model import TorchSpeechModel, random_whisper
+from tests.decoding.torch_model import random_whisper, speech_model
+from tests.decoding.transcribing import ArrayLogMel, transcribe
 
 BEGIN = 50364  # <|0.00|> of the multilingual vocabulary
 
@@ -45,7 +50,7 @@ def reference_log_mel(n_samples: int, n_mels: int, padding: int) -> torch.Tensor
 
 @pytest.fixture
 def same_log_mel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give both sides the same features, to the bit: a difference is then one of decoding."""
+    """Give both sides the same features, to the bit, and the same luck: a difference is then one of decoding."""
 
     def of_reference(audio: np.ndarray, n_mels: int, padding: int = 0) -> torch.Tensor:
         return reference_log_mel(len(audio), n_mels, padding)
@@ -54,7 +59,29 @@ def same_log_mel(monkeypatch: pytest.MonkeyPatch) -> None:
         return reference_log_mel(len(audio), n_mels, padding).numpy()
 
     monkeypatch.setattr(sys.modules["whisper.transcribe"], "log_mel_spectrogram", of_reference)
-    monkeypatch.setattr(longform, "log_mel_spectrogram", of_ours)
+    monkeypatch.setattr(transcribing, "log_mel_spectrogram", of_ours)
+    monkeypatch.setattr(whisper.decoding, "Categorical", _SecondBest)
+    monkeypatch.setattr(sampling, "draw_token", lambda logits, *_: second_best(logits))
+
+
+def second_best(logits: np.ndarray) -> int:
+    """What is drawn above temperature 0: the second most probable token, if it is allowed."""
+    first, second = np.argsort(-logits, kind="stable")[:2]
+    return int(first if logits[second] == -np.inf else second)
+
+
+class _SecondBest:
+    """In place of PyTorch's categorical distribution."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        self.logits = logits
+
+    def sample(self) -> torch.Tensor:
+        return torch.tensor([second_best(row) for row in self.logits.numpy()])
+
+
+def log_mel(seconds: float, n_mels: int = 80) -> ArrayLogMel:
+    return ArrayLogMel.of(recording(int(seconds * 16000)), n_mels)
 
 
 def assert_equal(ours: dict[str, Any], reference: dict[str, Any], tolerance: float = 1e-5) -> None:
@@ -93,6 +120,7 @@ class Case:
 
 
 MULTILINGUAL = ("multilingual", "large-v3")
+FEW = {"sample_len": 25}  # what is drawn seldom ends
 CASES = {
     "defaults": Case(n_seeds=5),
     "translate": Case({"task": "translate", "language": "de"}, MULTILINGUAL),
@@ -119,6 +147,31 @@ CASES = {
     "just under 30 s": Case(seconds=29.995),
     "30 s": Case(seconds=30.0),
     "just over 30 s": Case(seconds=30.02),
+    "beams": Case({"beam_size": 5}, confidence=6.0),
+    "beams with patience and length penalty": Case({"beam_size": 3, "patience": 2.0, "length_penalty": 0.4}),
+    "initial prompt": Case({"initial_prompt": "Proper nouns: Zürich, Łódź."}),
+    "initial prompt carried": Case({"initial_prompt": "Always the same.", "carry_initial_prompt": True}, seconds=100.0),
+    "long initial prompt carried": Case({"initial_prompt": "on and on " * 150, "carry_initial_prompt": True}),
+    "prompt carried over a reset": Case(
+        {"initial_prompt": "Always.", "carry_initial_prompt": True, "condition_on_previous_text": False}, seconds=95.0
+    ),
+    "prefix": Case({"prefix": "once upon a time"}),
+    "prefix of tokens": Case({"prefix": [400, 500, 600], "sample_len": 30}),
+    "clips": Case({"clip_timestamps": "5,20,31.5,64"}),
+    "clip to the end": Case({"clip_timestamps": [12.34]}),
+    "every temperature": Case({"temperature": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), **FEW}, confidence=4.0, n_seeds=1),
+    "compression fallback": Case({"temperature": (0.0, 0.5, 1.0), "compression_ratio_threshold": 0.9, **FEW}),
+    "probability fallback": Case(
+        {"temperature": (0.0, 0.6), "logprob_threshold": -0.1, **FEW}, confidence=6.0, silence=0.5
+    ),
+    "no fallback thresholds": Case(
+        {"temperature": (0.0, 0.6), "logprob_threshold": None, "compression_ratio_threshold": None, **FEW},
+        confidence=4.0,
+    ),
+    "sampling first": Case({"temperature": (0.4, 0.0), "logprob_threshold": -0.5, **FEW}, confidence=6.0),
+    "best of three after beams": Case(
+        {"temperature": (0.0, 1.0), "beam_size": 2, "best_of": 3, **FEW}, confidence=4.0, n_seeds=1
+    ),
     "two minutes": Case(seconds=120.0, n_seeds=2),
 }
 
@@ -140,8 +193,8 @@ def reference_runs(name: str) -> list[tuple[Script, dict[str, Any], list[Any]]]:
 def test_scripted_recordings_equal_the_reference(name: str) -> None:
     case = CASES[name]
     for script, expected, _ in reference_runs(name):
-        options = TranscribeOptions(**case.options)
-        result = transcribe(ScriptedModel(script), recording(int(case.seconds * 16000)), options)
+        options = TranscribeOptions(**{"temperature": 0.0, **case.options})
+        result = transcribe(ScriptedModel(script), log_mel(case.seconds, script.dims.n_mels), options)
         assert_equal(result.to_dict(), copy.deepcopy(expected))
 
 
@@ -162,6 +215,8 @@ def test_scripted_recordings_reach_every_branch() -> None:
                 seen["sample_len reached"] += len(kinds) == (case.options.get("sample_len") or case.n_text_ctx // 2)
                 seen["no-speech probable"] += window.no_speech_prob > 0.6
                 seen["no-speech and text probable"] += window.no_speech_prob > 0.6 and window.avg_logprob > -1.0
+                seen["a second temperature"] += window.temperature > 0
+                seen["a temperature that resets the prompt"] += window.temperature > 0.5
                 seen["not one probable token"] += window.avg_logprob < -1.0
             segments = result["segments"]
             seen["more than one window"] += len(windows) > 1
@@ -212,8 +267,8 @@ def test_a_last_timestamp_of_zero_does_not_decode_the_same_window_for_ever() -> 
             return logits
 
     model = ScriptedModel(Stuck(dimensions("multilingual"), seed=0))
-    options = TranscribeOptions(language="en", without_timestamps=True)
-    result = transcribe(model, recording(65 * 16000), options)
+    options = TranscribeOptions(temperature=0.0, language="en", without_timestamps=True)
+    result = transcribe(model, log_mel(65), options)
     assert [segment.seek for segment in result.segments] == [0, 3000, 6000]
     assert result.text == ""
 
@@ -222,7 +277,7 @@ def test_the_first_window_is_encoded_once() -> None:
     for seconds, n_encoded in ((65, 3), (30, 1), (29, 2)):
         # One window is one encoder pass, and so is language detection where its features are not the first window's.
         model = ScriptedModel(Script(dimensions("multilingual"), seed=0, silence=1.0, confidence=3.0))
-        result = transcribe(model, recording(seconds * 16000), TranscribeOptions())
+        result = transcribe(model, log_mel(seconds), TranscribeOptions(temperature=0.0))
         assert result.segments == ()
         assert model.n_encoded == n_encoded
 
@@ -230,28 +285,21 @@ def test_the_first_window_is_encoded_once() -> None:
 def test_segments_come_one_by_one_with_progress() -> None:
     model = ScriptedModel(Script(dimensions("multilingual"), seed=1, silence=0.0))
     steps: list[Step] = []
-    recording_of_65_s = LongForm(model, recording(65 * 16000), TranscribeOptions(condition_on_previous_text=False))
-    assert model.n_encoded == 1
-    segments = recording_of_65_s.segments(steps.append)
-    first = next(segments)
+    options = TranscribeOptions(temperature=0.0, condition_on_previous_text=False)
+    recording_of_65_s = LongForm(log_mel(65), model.dims, options, progress=steps.append)
+    events = Batch(model, options, 1).run([lambda: recording_of_65_s])
+    _, first = next(events)
+    assert isinstance(first, Segment)
     assert (first.id, model.n_encoded, steps) == (0, 1, [])
 
-    rest = list(segments)
-    assert [segment.id for segment in rest] == list(range(1, len(rest) + 1))
+    *rest, (_, last) = list(events)
+    assert last is recording_of_65_s
+    segments = [segment for _, segment in rest if isinstance(segment, Segment)]
+    assert [segment.id for segment in segments] == list(range(1, len(rest) + 1))
     done = [step.done for step in steps]
     assert done == sorted(done)
-    assert len(done) == len({segment.seek for segment in [first, *rest]})
+    assert len(done) == len({segment.seek for segment in [first, *segments]})
     assert steps[-1] == Step("transcribing", 65, 65, "s")
-
-
-def test_options_are_held_against_the_model_before_any_work() -> None:
-    model = ScriptedModel(Script(dimensions("english"), seed=0))
-    for options in (TranscribeOptions(language="de"), TranscribeOptions(task="translate")):
-        with pytest.raises(OptionError):
-            LongForm(model, recording(16000), options)
-    assert model.n_encoded == 0
-    with pytest.raises(OptionError, match="English-only"):
-        detect_spoken_language(model, recording(16000))
 
 
 @dataclass(frozen=True)
@@ -288,8 +336,8 @@ TORCH_CASES = [
 def test_torch_models_equal_the_reference(case: TorchCase) -> None:
     audio = recording(int(case.seconds * 16000))
     expected = case.model.transcribe(audio, temperature=0.0, fp16=False, **case.options)
-    options = TranscribeOptions(**case.options)
-    result = transcribe(TorchSpeechModel(case.model), audio, options).to_dict()
+    options = TranscribeOptions(temperature=0.0, **case.options)
+    result = transcribe(speech_model(case.model), log_mel(case.seconds, case.model.dims.n_mels), options).to_dict()
     # openai-whisper repeats the language as it was asked for; ours is always its code.
     expected["language"] = options.language or expected["language"]
     assert_equal(result, expected)
@@ -299,18 +347,18 @@ def test_torch_models_equal_the_reference(case: TorchCase) -> None:
 def test_torch_models_equal_the_reference_on_our_own_log_mel(case: TorchCase) -> None:
     audio = recording(int(case.seconds * 16000))
     expected = case.model.transcribe(audio, temperature=0.0, fp16=False)
-    assert_equal(transcribe(TorchSpeechModel(case.model), audio, TranscribeOptions()).to_dict(), expected, 1e-3)
+    result = transcribe(speech_model(case.model), log_mel(case.seconds), TranscribeOptions(temperature=0.0))
+    assert_equal(result.to_dict(), expected, 1e-3)
 
 
-def test_spoken_language_equals_the_reference() -> None:
+def test_detected_languages_equal_the_reference() -> None:
     for seconds in (4, 45):
-        audio = recording(seconds * 16000)
         reference = random_whisper(51865, 1)
-        log_mel = whisper.audio.log_mel_spectrogram(whisper.audio.pad_or_trim(audio))
-        _, expected = reference.detect_language(log_mel)
-        language, probabilities = detect_spoken_language(TorchSpeechModel(reference), audio)
-        assert language == max(expected, key=expected.__getitem__)
-        assert probabilities == pytest.approx(expected, abs=1e-4)
+        whole = whisper.audio.log_mel_spectrogram(recording(seconds * 16000), padding=480_000)
+        _, expected = reference.detect_language(whisper.audio.pad_or_trim(whole, 3000))
+        result = transcribe(speech_model(reference), log_mel(seconds), TranscribeOptions(temperature=0.0, sample_len=2))
+        assert result.language == max(expected, key=expected.__getitem__)
+        assert result.language_probabilities == pytest.approx(expected, abs=1e-4)
 
 
 def test_decoding_imports_no_torch() -> None:

@@ -105,8 +105,7 @@ def transcribe(files: list[str], output_dir: str, output_format: str, verbose: b
     options = decoding_options({name: value for name, value in values.items() if name not in SUBTITLE_OPTIONS})
     recordings = _recordings(files)
     # Windows of several files make a batch; those of a single one are its stretches of speech, which is an option.
-    together = options["batch_size"] is not None and len(recordings) > 1
-    batch_size = options.pop("batch_size") if together else None
+    batch_size: int | None = options.pop("batch_size") if len(recordings) > 1 else None
     _check({"batch_size": batch_size})
     checked = _check(options, loading["backend"])  # what is wrong here need not wait for a model to load
     folder = _writable_folder(output_dir)
@@ -127,7 +126,7 @@ def transcribe(files: list[str], output_dir: str, output_format: str, verbose: b
             for segment in segments if verbose else ():
                 console.text(_line(segment))
 
-        if together:
+        if batch_size is not None:
             sources = [recording.audio for recording in present]
             outcomes = transcriber.transcribe_many(sources, batch_size=batch_size, progress=console, **options)
             for recording, outcome in zip(present, outcomes, strict=True):

@@ -1,21 +1,25 @@
 """The one interface to every backend: `load_model` gives a `Transcriber`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from max_whisper.audio import load_audio
+from max_whisper.audio import Audio
 from max_whisper.checkpoint import Checkpoint, load_checkpoint
-from max_whisper.decoding import SpeechModel
+from max_whisper.decoding import SpeechModel, most_probable_language
 from max_whisper.dimensions import ModelDimensions
-from max_whisper.errors import OptionError
-from max_whisper.longform import LongForm, detect_spoken_language
+from max_whisper.errors import MaxWhisperError, OptionError
+from max_whisper.log_mel import LogMelWindows
 from max_whisper.options import TranscribeOptions
-from max_whisper.progress import Progress, silent
+from max_whisper.progress import Progress, Step, silent
 from max_whisper.results import Segment, Transcription
+from max_whisper.samples import SampleSource, open_samples
+from max_whisper.tasks import OneByOne, SpeechInBatches, detect_spoken_language, transcribe_recordings
 
 if TYPE_CHECKING:
     import torch
@@ -26,29 +30,34 @@ if TYPE_CHECKING:
 BACKENDS = ("max", "hybrid", "torch")
 COMPUTE_TYPES = ("auto", "float32")
 
-Audio = str | Path | BinaryIO | np.ndarray
-
 
 class TranscriptionStream(Iterator[Segment]):
     """The segments of one recording, each as soon as it is final, and the transcription that they make up."""
 
-    def __init__(self, language: str, segments: Iterator[Segment], text: Callable[[Sequence[Segment]], str]) -> None:
-        """text: the text of the whole recording, given all its segments."""
-        self.language = language
+    def __init__(self, segments: Iterator[Segment], summary: Callable[[Sequence[Segment]], Transcription]) -> None:
+        """summary: the transcription of the segments so far; its language is right after the first one."""
         self._segments = segments
-        self._text = text
+        self._summary = summary
+        self._waiting: deque[Segment] = deque()
         self._final: list[Segment] = []
 
     def __next__(self) -> Segment:
-        segment = next(self._segments)
+        segment = self._waiting.popleft() if self._waiting else next(self._segments)
         self._final.append(segment)
         return segment
+
+    @property
+    def language(self) -> str:
+        """The language that is written or was detected; the first segment is waited for."""
+        if not self._final and not self._waiting:
+            self._waiting.extend(islice(self._segments, 1))
+        return self._summary(()).language
 
     def transcription(self) -> Transcription:
         """All of it; what has not been transcribed yet is transcribed now."""
         for _ in self:
             pass
-        return Transcription(self._text(self._final), tuple(self._final), self.language)
+        return self._summary(self._final)
 
 
 class Transcriber(ABC):
@@ -79,18 +88,41 @@ class Transcriber(ABC):
     ) -> TranscriptionStream:
         """As `transcribe`, but segment by segment, each as soon as it is final."""
         checked = TranscribeOptions.from_keywords(options).resolve(self.dims)
-        return self._stream(load_audio(audio, sample_rate), checked, progress or silent)
+        return self._stream(open_samples(audio, sample_rate), checked, progress or silent)
 
-    def detect_language(self, audio: Audio, *, sample_rate: int | None = None) -> tuple[str, dict[str, float]]:
-        """The language of a recording's first 30 s, and the probability of each, by code.
+    @abstractmethod
+    def transcribe_many(
+        self, audios: Iterable[Audio], *, batch_size: int = 8, progress: Progress | None = None, **options: Any
+    ) -> Iterator[Transcription | MaxWhisperError]:
+        """Transcribe recordings, the windows of several at once, each with the result that it has alone.
+
+        batch_size: recordings at a time.
+        progress: hears how many recordings are done.
+        options: as for `transcribe`, the same for all.
+
+        Gives in the order of the recordings what became of each: a transcription, or the error that ended it, which
+        does not stop the others. Raises OptionError for an option that cannot be.
+        """
+
+    def detect_language(
+        self, audio: Audio, *, sample_rate: int | None = None, segments: int = 1
+    ) -> tuple[str, dict[str, float]]:
+        """The language of a recording, and the probability of each, by code.
+
+        segments: windows of 30 s from the beginning of which the mean is taken.
 
         Raises OptionError for an English-only model.
         """
-        return detect_spoken_language(self.model, load_audio(audio, sample_rate))
+        options = TranscribeOptions(language_detection_segments=segments)
+        if not self.dims.is_multilingual:
+            raise OptionError("language: an English-only model cannot detect languages; take one without .en")
+        log_mel = LogMelWindows(open_samples(audio, sample_rate), self.dims.n_mels)
+        probabilities = detect_spoken_language(self.model, log_mel, options)
+        return most_probable_language(probabilities), probabilities
 
     @abstractmethod
-    def _stream(self, audio: np.ndarray, options: TranscribeOptions, progress: Progress) -> TranscriptionStream:
-        """audio: float32 [n], 16 kHz, mono. options: resolved for the model."""
+    def _stream(self, source: SampleSource, options: TranscribeOptions, progress: Progress) -> TranscriptionStream:
+        """options: resolved for the model."""
 
 
 class GraphTranscriber(Transcriber):
@@ -107,9 +139,20 @@ class GraphTranscriber(Transcriber):
 
             self.model = HybridModel(checkpoint, device, progress)
 
-    def _stream(self, audio: np.ndarray, options: TranscribeOptions, progress: Progress) -> TranscriptionStream:
-        recording = LongForm(self.model, audio, options)
-        return TranscriptionStream(recording.language, recording.segments(progress), recording.text)
+    def transcribe_many(
+        self, audios: Iterable[Audio], *, batch_size: int = 8, progress: Progress | None = None, **options: Any
+    ) -> Iterator[Transcription | MaxWhisperError]:
+        """See Transcriber."""
+        checked = TranscribeOptions.from_keywords(options).resolve(self.dims)
+        size = TranscribeOptions(batch_size=batch_size).batch_size or 1
+        return transcribe_recordings(self.model, audios, checked, size, progress or silent)
+
+    def _stream(self, source: SampleSource, options: TranscribeOptions, progress: Progress) -> TranscriptionStream:
+        if options.batch_size is not None:
+            task: SpeechInBatches | OneByOne = SpeechInBatches(self.model, source, options, progress)
+        else:
+            task = OneByOne(self.model, source, options, progress)
+        return TranscriptionStream(task.segments(), task.summary)
 
 
 class ReferenceTranscriber(Transcriber):
@@ -124,10 +167,28 @@ class ReferenceTranscriber(Transcriber):
         self._transcribe = backend.reference_transcription
         self.model: TorchModel = backend.TorchModel(self._reference)
 
-    def _stream(self, audio: np.ndarray, options: TranscribeOptions, progress: Progress) -> TranscriptionStream:
+    def transcribe_many(
+        self, audios: Iterable[Audio], *, batch_size: int = 8, progress: Progress | None = None, **options: Any
+    ) -> Iterator[Transcription | MaxWhisperError]:
+        """See Transcriber; openai-whisper transcribes one after the other."""
+        checked = TranscribeOptions.from_keywords(options).resolve(self.dims)
+        return self._one_by_one(audios, checked, progress or silent)
+
+    def _one_by_one(
+        self, audios: Iterable[Audio], options: TranscribeOptions, progress: Progress
+    ) -> Iterator[Transcription | MaxWhisperError]:
+        for number, audio in enumerate(audios, start=1):
+            try:
+                yield self._stream(open_samples(audio), options, silent).transcription()
+            except MaxWhisperError as error:
+                yield error
+            progress(Step("transcribing", number, None, "recordings"))
+
+    def _stream(self, source: SampleSource, options: TranscribeOptions, progress: Progress) -> TranscriptionStream:
         self.model.release()
-        result = self._transcribe(self._reference, audio, options)
-        return TranscriptionStream(result.language, iter(result.segments), lambda _: result.text)
+        samples = np.concatenate(list(source.blocks()))
+        result = self._transcribe(self._reference, samples, options)
+        return TranscriptionStream(iter(result.segments), lambda _: result)
 
 
 def load_model(
