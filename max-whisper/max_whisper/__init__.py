@@ -9,8 +9,9 @@ print(model.transcribe("talk.mp3").text)
 from max_whisper.audio import load_audio
 from max_whisper.checkpoint import available_models
 from max_whisper.errors import AudioError, CheckpointError, DeviceError, MaxWhisperError, OptionError
-from max_whisper.results import Segment, Transcription
-from max_whisper.transcriber import Transcriber, load_model
+from max_whisper.results import Segment, Transcription, Word
+from max_whisper.transcriber import Transcriber, TranscriptionStream, load_model
+from max_whisper.vad import VadParameters
 from max_whisper.version import __version__
 
 __all__ = [
@@ -22,6 +23,9 @@ __all__ = [
     "Segment",
     "Transcriber",
     "Transcription",
+    "TranscriptionStream",
+    "VadParameters",
+    "Word",
     "__version__",
     "available_models",
     "load_audio",

@@ -285,7 +285,6 @@ class LongForm:
 
     def _segment(self, draft: SegmentDraft, result: DecodingResult) -> Segment:
         is_empty = draft.start == draft.end or not draft.text.strip()
-        words = () if is_empty and draft.words is not None else draft.words
         return Segment(
             id=self._n_segments,
             seek=draft.seek,
@@ -297,7 +296,7 @@ class LongForm:
             avg_logprob=result.avg_logprob,
             compression_ratio=result.compression_ratio,
             no_speech_prob=result.no_speech_prob,
-            words=words,
+            words=() if is_empty else draft.words,
         )
 
     def _step(self) -> Step:

@@ -60,7 +60,8 @@ class SpeechInBatches:
         self._options = options
         self._progress = progress
         spans = find_speech(source, (options.vad_parameters or BATCHED).at_most(CHUNK_LENGTH), progress)
-        self._chunks = pack_spans(spans)
+        # Whole mel frames, so that a chunk's frames are the recording's.
+        self._chunks = [Span(start - start % HOP_LENGTH, stop) for start, stop in pack_spans(spans)]
         self._probabilities: dict[str, float] | None = None
         self._language = options.language
         if self._language is None:
@@ -173,7 +174,7 @@ def _later(segment: Segment, samples: int) -> Segment:
     return replace(
         segment,
         seek=segment.seek + samples // HOP_LENGTH,
-        start=segment.start + seconds,
-        end=segment.end + seconds,
+        start=round(segment.start + seconds, 2),
+        end=round(segment.end + seconds, 2),
         words=words,
     )
