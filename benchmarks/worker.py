@@ -72,18 +72,21 @@ class Worker:
         import numpy as np
 
         silence = np.zeros(16_000, dtype=np.float32)
-        for _ in self._loaded.stream(silence, sample_len=WARM_UP_TOKENS, no_speech_threshold=None):
+        for _ in self._loaded.stream(silence, temperature=0.0, sample_len=WARM_UP_TOKENS, no_speech_threshold=None):
             pass
         return {}
 
     def transcribe(self, path: str, options: dict[str, Any]) -> dict[str, Any]:
-        """Transcribe a file: seconds from the decoded samples to the last word, and to the first."""
+        """Transcribe a file: seconds from the decoded samples to the last word, and to the first.
+
+        At temperature 0: what is drawn above it differs from one library to the next.
+        """
         from max_whisper.audio import SAMPLE_RATE, load_audio
 
         audio = load_audio(path)
         first_text_seconds = None
         began = time.perf_counter()
-        stream = self._loaded.stream(audio, **options)
+        stream = self._loaded.stream(audio, **{"temperature": 0.0, **options})
         for segment in stream:
             if first_text_seconds is None:
                 first_text_seconds = time.perf_counter() - began

@@ -41,7 +41,7 @@ def through_package(name: str, backend: str) -> Transcribe:
     import max_whisper
 
     model = max_whisper.load_model(name, backend=backend)
-    return lambda audio: model.transcribe(audio).text
+    return lambda audio: model.transcribe(audio, temperature=0.0).text
 
 
 def word_errors(expected: str, heard: str) -> tuple[int, int]:

@@ -137,6 +137,16 @@ def open_recording(
     return LongForm(log_mel, model.dims, options, place=place, progress=progress)
 
 
+def beginning(source: SampleSource, n_samples: int) -> SampleSource:
+    """The first samples of a recording, read no further; all of one that is shorter."""
+    blocks: list[np.ndarray] = []
+    for block in source.blocks():
+        blocks.append(block)
+        if sum(map(len, blocks)) >= n_samples:
+            break
+    return open_samples(np.concatenate(blocks)[:n_samples])
+
+
 def detect_spoken_language(model: SpeechModel, log_mel: LogMelWindows, options: TranscribeOptions) -> dict[str, float]:
     """How probable each language is in the first windows of a recording, by code."""
     tokenizer = get_tokenizer(model.dims.is_multilingual, num_languages=model.dims.num_languages)

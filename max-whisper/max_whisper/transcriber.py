@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from max_whisper.audio import Audio
+from max_whisper.audio import N_SAMPLES, Audio
 from max_whisper.checkpoint import Checkpoint, load_checkpoint
 from max_whisper.decoding import SpeechModel, most_probable_language
 from max_whisper.dimensions import ModelDimensions
@@ -19,7 +19,7 @@ from max_whisper.options import TranscribeOptions
 from max_whisper.progress import Progress, Step, silent
 from max_whisper.results import Segment, Transcription
 from max_whisper.samples import SampleSource, open_samples
-from max_whisper.tasks import OneByOne, SpeechInBatches, detect_spoken_language, transcribe_recordings
+from max_whisper.tasks import OneByOne, SpeechInBatches, beginning, detect_spoken_language, transcribe_recordings
 
 if TYPE_CHECKING:
     import torch
@@ -116,7 +116,8 @@ class Transcriber(ABC):
         options = TranscribeOptions(language_detection_segments=segments)
         if not self.dims.is_multilingual:
             raise OptionError("language: an English-only model cannot detect languages; take one without .en")
-        log_mel = LogMelWindows(open_samples(audio, sample_rate), self.dims.n_mels)
+        source = beginning(open_samples(audio, sample_rate), segments * N_SAMPLES)
+        log_mel = LogMelWindows(source, self.dims.n_mels)
         probabilities = detect_spoken_language(self.model, log_mel, options)
         return most_probable_language(probabilities), probabilities
 
