@@ -14,7 +14,7 @@ from typing import Any
 
 from max_whisper.errors import MaxWhisperError, OptionError
 
-from .random_models import random_checkpoint
+from .random_models import SPEAKING, random_checkpoint, speaking_checkpoint
 
 BACKENDS = ("torch", "hybrid", "max")
 DEVICES = ("auto", "cpu", "gpu")
@@ -68,11 +68,16 @@ def has_gpu() -> bool:
 
 
 def resolve_model(model: str) -> str:
-    """A model's name or path; `random:tiny` and `random:tiny:2` make a random checkpoint (of two layers) first."""
+    """A model's name or path; `random:tiny` and `random:tiny:2` make a random checkpoint (of two layers) first.
+
+    So do `random:speaking-english` and `random:speaking-multilingual`, whose layers are always the same.
+    """
     if not model.startswith("random:"):
         return model
     _, name, *layers = model.split(":")
     try:
+        if name in SPEAKING and not layers:
+            return str(speaking_checkpoint(name))
         return str(random_checkpoint(name, int(layers[0]) if layers else None))
     except ValueError as error:
         raise OptionError(f"{model!r} is not random:NAME or random:NAME:LAYERS: {error}") from error

@@ -1,12 +1,14 @@
-"""Checkpoints of every official size with random weights: true shapes and costs, with nothing to download.
+"""Checkpoints with random weights: every official size in its true shape, and small ones that speak.
 
 Speed and parity depend on a model's shapes, not on what it has learnt, so a seeded random checkpoint stands in for a
-published one wherever the text does not matter.
+published one wherever the text does not matter. Where decoding is to be compared, the text needs timestamps, ends and
+pauses: the weights of `speaking_whisper` are drawn so that it has them.
 """
 
 import os
 import tempfile
 import zlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +16,15 @@ from max_whisper.cache import cache_dir
 from max_whisper.checkpoint.official import OFFICIAL_MODELS
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.errors import OptionError
+from max_whisper.tokenizer import get_tokenizer
 
 if TYPE_CHECKING:
     import torch
+    from whisper.model import Whisper
 
-
+# Tokens of the vocabulary, and a seed with which text, times, languages and silence differ between recordings.
+SPEAKING = {"speaking-multilingual": (51865, 5), "speaking-english": (51864, 46)}
+SPOKEN = 300  # text tokens that a speaking model says
 RECIPE = 1  # one more whenever `random_weights` gives other weights: files of an earlier recipe are then made again
 
 
@@ -58,9 +64,30 @@ def random_checkpoint(name: str, layers: int | None = None, seed: int = 0) -> Pa
 
 def write_random_checkpoint(path: Path, dims: ModelDimensions, seed: int = 0) -> None:
     """Write a random checkpoint of any `dims` to `path`, which appears only when it is whole."""
+    _save(path, dims, random_weights(dims, seed))
+
+
+def speaking_checkpoint(name: str) -> Path:
+    """A `.pt` file in openai-whisper's layout with the float16 weights of `speaking_whisper`, made once and kept.
+
+    Returns the file's path in the cache; raises OptionError for a name that is not one of `SPEAKING`.
+    """
+    if name not in SPEAKING:
+        raise OptionError(f"no speaking model is named {name!r}: choose one of {', '.join(SPEAKING)}")
+    n_vocab, seed = SPEAKING[name]
+    path = cache_dir() / "random" / f"{name}-seed-{seed}-recipe-{RECIPE}.pt"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        model = speaking_whisper(n_vocab, seed)
+        weights = {tensor: weight.half() for tensor, weight in model.state_dict().items()}
+        _save(path, ModelDimensions(**asdict(model.dims)), weights)
+    return path
+
+
+def _save(path: Path, dims: ModelDimensions, weights: "dict[str, torch.Tensor]") -> None:
     import torch
 
-    checkpoint = {"dims": dims.to_dict(), "model_state_dict": random_weights(dims, seed)}
+    checkpoint = {"dims": dims.to_dict(), "model_state_dict": weights}
     handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
@@ -115,3 +142,54 @@ def _distribution(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
         fan_in *= size
     gain = 1.4 if name.endswith(("query.weight", "key.weight")) else 1.0
     return 0.0, gain * fan_in**-0.5
+
+
+def speaking_whisper(n_vocab: int, seed: int, n_mels: int = 80) -> "Whisper":
+    """A small Whisper with random float32 weights, drawn so that its text has timestamps, ends and pauses.
+
+    Plain random weights would choose a timestamp or the end of the text once in ten thousand tokens. Here few text
+    tokens have embeddings of any size, and the positions lean towards timestamps every few tokens and towards the end
+    of the text after a while; audio and previous tokens decide the rest.
+    """
+    import torch
+    import whisper.model
+
+    dims = whisper.model.ModelDimensions(n_mels, 1500, 64, 2, 1, n_vocab, 448, 64, 2, 2)
+    model = whisper.model.Whisper(dims).eval()
+    tokenizer = get_tokenizer(model.is_multilingual, num_languages=model.num_languages)
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int, scale: float = 1.0) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator) * scale
+
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1:
+                scale = 3.0 if name.endswith("cross_attn.out.weight") else 1.5  # more of the audio than of the past
+                parameter.copy_(normal(*parameter.shape, scale=scale / parameter[0].numel() ** 0.5))
+            elif not name.endswith("weight"):
+                parameter.copy_(normal(*parameter.shape, scale=0.1))
+
+        # Of random signs: with the embedding tied to the output, a token would only ever repeat itself otherwise.
+        signs = normal(64).sign()
+        model.decoder.ln.weight.copy_(signs)
+
+        embedding = normal(n_vocab, 64, scale=0.1)
+        spoken = torch.randint(0, tokenizer.eot, (SPOKEN,), generator=generator)
+        embedding[spoken] = normal(SPOKEN, 64, scale=0.5)
+        end, timestamp, silence = normal(3, 64)
+        embedding[tokenizer.eot] = end
+        embedding[tokenizer.no_speech] = silence * 1.5
+        # Of a size at which languages are told apart, and none of their tokens comes into the text.
+        n_languages = tokenizer.translate - tokenizer.sot - 1
+        embedding[tokenizer.sot + 1 : tokenizer.translate] = normal(n_languages, 64, scale=0.3)
+        embedding[tokenizer.timestamp_begin :] = timestamp + normal(1501, 64, scale=0.2)
+        model.decoder.token_embedding.weight.copy_(embedding)
+
+        position = torch.arange(448)[:, None]
+        model.decoder.positional_embedding.copy_(
+            normal(448, 64, scale=0.3)
+            + signs * timestamp * torch.sin(position * (2 * torch.pi / 7))
+            + signs * end * ((position % 31) / 31)
+        )
+    return model

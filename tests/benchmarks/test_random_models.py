@@ -1,11 +1,12 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import whisper
 
 from benchmarks import random_models
-from benchmarks.random_models import random_checkpoint, random_dimensions, random_weights
+from benchmarks.random_models import random_checkpoint, random_dimensions, random_weights, speaking_checkpoint
 from max_whisper.errors import OptionError
 
 
@@ -71,3 +72,25 @@ def test_the_files_of_an_interrupted_write_are_gone(cache: Path, monkeypatch: py
 def test_unknown_names_and_sizes_are_refused(cache: Path, name: str, layers: int | None) -> None:
     with pytest.raises(OptionError):
         random_checkpoint(name, layers)
+
+
+@pytest.mark.parametrize(("name", "n_vocab"), [("speaking-multilingual", 51865), ("speaking-english", 51864)])
+def test_a_speaking_model_has_text_and_times_that_depend_on_the_audio(cache: Path, name: str, n_vocab: int) -> None:
+    path = speaking_checkpoint(name)
+    assert path.is_relative_to(cache)
+    model = whisper.load_model(str(path), device="cpu")
+    assert model.dims.n_vocab == n_vocab
+    generator = np.random.default_rng(0)
+    results = []
+    for loudness in (0.01, 0.3):
+        noise = (generator.standard_normal(16000 * 20) * loudness).astype(np.float32)
+        results.append(model.transcribe(noise, temperature=0.0, no_speech_threshold=None, fp16=False))
+    for result in results:
+        assert len({segment["start"] for segment in result["segments"]}) > 1
+        assert result["text"].strip()
+    assert results[0]["text"] != results[1]["text"]
+
+
+def test_an_unknown_speaking_model_is_refused() -> None:
+    with pytest.raises(OptionError, match="speaking-multilingual"):
+        speaking_checkpoint("speaking-latin")
