@@ -4,7 +4,7 @@
 PYTHON ?= python3
 ARGS ?=
 PIXI := $(shell command -v pixi 2>/dev/null)
-TASKS := demo test benchmark benchmark-json parity parity-all lint nano
+TASKS := demo test benchmark benchmark-json parity parity-all parity-options lint nano
 
 .PHONY: $(TASKS) clean
 
@@ -36,6 +36,9 @@ parity: $(READY)
 
 parity-all: $(READY)
 	$(RUN) -m max_whisper parity --all $(ARGS)
+
+parity-options: $(READY)
+	$(RUN) -m max_whisper parity-options --page docs/parity-options.md $(ARGS)
 
 lint: $(READY)
 	$(RUN) -m ruff check

@@ -20,7 +20,7 @@ else:
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = ROOT.parent / "shared" / "data" / "pixi-manifest.schema.json"
-TASKS = ("demo", "test", "benchmark", "benchmark-json", "parity", "parity-all", "lint", "nano")
+TASKS = ("demo", "test", "benchmark", "benchmark-json", "parity", "parity-all", "parity-options", "lint", "nano")
 
 
 @pytest.fixture(scope="module")

@@ -52,6 +52,7 @@ MEASUREMENTS = {
     "demo": ("demo", "transcribe recordings with every backend side by side, and compare them"),
     "benchmark": ("run", "measure every backend: time, memory, word error rate; as a table or as JSON"),
     "parity": ("parity", "compare encoder and decoder with PyTorch, layer by layer"),
+    "parity-options": ("parity_options", "compare every option with openai-whisper, on made-up models and on nano"),
 }
 
 
