@@ -27,7 +27,8 @@ class Report:
     @property
     def is_equal(self) -> bool:
         """Whether nothing differs."""
-        return all(outcome.is_equal for outcome in (*self.cases, *self.fallback, *self.first_tokens))
+        compared: list[Comparison | FirstToken] = [*self.cases, *self.fallback, *self.first_tokens]
+        return all(one.is_equal for one in compared)
 
 
 def summary(report: Report) -> Table:
@@ -42,6 +43,7 @@ def summary(report: Report) -> Table:
         cases = [outcome for outcome in report.cases if outcome.case.model == model]
         fallback = [outcome for outcome in report.fallback if outcome.case.model == model]
         drawn = [first for first in report.first_tokens if first.model == model]
+        every: list[Comparison | FirstToken] = [*cases, *fallback, *drawn]
         equal = sum(outcome.is_equal for outcome in cases)
         table.add_row(
             model,
@@ -52,7 +54,7 @@ def summary(report: Report) -> Table:
             f"{max((outcome.largest_word_difference for outcome in cases), default=0.0):.2f} s",
             f"{sum(outcome.is_equal for outcome in fallback)} of {len(fallback)}",
             ", ".join(f"p = {first.probability:.3f}" for first in drawn),
-            style=None if all(outcome.is_equal for outcome in (*cases, *fallback, *drawn)) else "red",
+            style=None if all(one.is_equal for one in every) else "red",
         )
     return table
 
@@ -89,11 +91,11 @@ def page(report: Report, command: str, machine: dict[str, Any], versions: dict[s
         f"{WORD_LIMITS['probability']:g}; txt, srt, vtt and tsv are, byte for byte, what openai-whisper's writers make "
         "of openai-whisper's result, and these and JSON what they make of ours.",
         "",
-        "`nano` is the bundled model, which knows English. The others have random weights, drawn so that their text "
-        "has timestamps, ends and pauses, with openai-whisper's own vocabularies: `random:speaking-english` (51,864 "
-        "tokens) and `random:speaking-multilingual` (51,865). What they write means nothing, and is as good for a "
-        "comparison. `tones`, `noise`, `half_a_second` and `silence` are made-up signals, and `two_days` is `one_day`, "
-        "`dialogue` and `one_day` again, 164 s.",
+        "`nano` is the bundled model: a multilingual vocabulary (51,865 tokens), of which it knows English. The others "
+        "have random weights, drawn so that their text has timestamps, ends and pauses: `random:speaking-english` with "
+        "the English vocabulary (51,864) and `random:speaking-multilingual`. What they write means nothing, and is as "
+        "good for a comparison. `tones`, `noise`, `half_a_second` and `silence` are made-up signals; `two_days` is "
+        "`one_day`, `dialogue` and `one_day` again, 164 s.",
         "",
         "## Machine and versions",
         "",

