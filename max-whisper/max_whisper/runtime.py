@@ -4,14 +4,16 @@ import hashlib
 import json
 import os
 import platform
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from max import driver, engine
 from max.dtype import DType
-from max.graph import DeviceRef
+from max.graph import DeviceRef, Graph
+from max.graph import Module as GraphModule
 
 from max_whisper import graphs
 from max_whisper.cache import cache_dir
@@ -76,31 +78,68 @@ def load_graphs(
     checkpoint: Checkpoint, device: Device, progress: Progress = silent, *, every_layer: bool = False
 ) -> LoadedGraphs:
     """Compile a checkpoint's graphs, or read them from the cache, and give them its weights."""
-    try:
-        return _load_graphs(checkpoint, device, progress, every_layer)
-    finally:
-        _restore_environment()
+    dims, stored = checkpoint.dims, _stored(checkpoint, device)
+
+    def build() -> GraphModule:
+        return graphs.build_graphs(dims, device.reference, stored=stored, every_layer=every_layer)
+
+    with _environment_restored():
+        session = engine.InferenceSession(devices=[device.driver])
+        key = cache_key(dims, device, stored, {"every_layer": every_layer})
+        compiled = _compile(session, device, key, build, "the encoder and the decoder", "about a minute", progress)
+        progress(Step("loading the model"))
+        weights = graphs.weights_for_graphs(checkpoint.weights, dims, stored)
+        return LoadedGraphs(**session.init_all(compiled, weights_registry=weights), weights=weights)
 
 
-def _load_graphs(checkpoint: Checkpoint, device: Device, progress: Progress, every_layer: bool) -> LoadedGraphs:
-    dims = checkpoint.dims
-    # Our kernel that widens float16 as it reads is for CPUs.
-    stored = DType.float16 if checkpoint.is_float16 and device.name == "cpu" else DType.float32
-    session = engine.InferenceSession(devices=[device.driver])
-    path = compiled_dir() / f"{cache_key(dims, device, stored, every_layer)}.mef"
+def load_alignment(
+    checkpoint: Checkpoint,
+    device: Device,
+    weights: Mapping[str, np.ndarray],
+    heads: Sequence[tuple[int, int]],
+    n_text: int,
+    progress: Progress = silent,
+) -> engine.Model:
+    """Compile the graph of `graphs.build_alignment`, or read it from the cache, and give it the checkpoint's weights.
+
+    weights: those of `load_graphs`. heads, n_text: as in `build_alignment`.
+    """
+    dims, stored = checkpoint.dims, _stored(checkpoint, device)
+
+    def build() -> Graph:
+        return graphs.build_alignment(dims, device.reference, stored=stored, heads=heads, n_text=n_text)
+
+    with _environment_restored():
+        session = engine.InferenceSession(devices=[device.driver])
+        key = cache_key(dims, device, stored, {"alignment_heads": list(heads), "n_text": n_text})
+        compiled = _compile(session, device, key, build, "the alignment of words", "about a minute", progress)
+        return session.init(compiled, weights_registry=weights)
+
+
+def _stored(checkpoint: Checkpoint, device: Device) -> DType:
+    """How the weights that every token reads are kept: our kernel that widens float16 as it reads is for CPUs."""
+    return DType.float16 if checkpoint.is_float16 and device.name == "cpu" else DType.float32
+
+
+def _compile(
+    session: engine.InferenceSession,
+    device: Device,
+    key: str,
+    build: Callable[[], Graph | GraphModule],
+    what: str,
+    time: str,
+    progress: Progress,
+) -> engine.CompiledModel:
+    """Graphs from the cache, or traced by `build`, compiled, and kept there. what, time: for the progress."""
+    path = compiled_dir() / f"{key}.mef"
     compiled = _read(path)
     if compiled is None:
         # Makes sure that the result can be kept before it takes a minute to compute it.
         with replacing(path) as unfinished:
-            progress(
-                Step(f"compiling the encoder and the decoder for this {device.name.upper()}, once, about a minute")
-            )
-            module = graphs.build_graphs(dims, device.reference, stored=stored, every_layer=every_layer)
-            compiled = session.compile(module, custom_extensions=[graphs.KERNELS])
+            progress(Step(f"compiling {what} for this {device.name.upper()}, once, {time}"))
+            compiled = session.compile(build(), custom_extensions=[graphs.KERNELS])
             compiled.export_mef(unfinished)
-    progress(Step("loading the model"))
-    weights = graphs.weights_for_graphs(checkpoint.weights, dims, stored)
-    return LoadedGraphs(**session.init_all(compiled, weights_registry=weights), weights=weights)
+    return compiled
 
 
 def _read(path: Path) -> engine.CompiledModel | None:
@@ -113,21 +152,28 @@ def _read(path: Path) -> engine.CompiledModel | None:
         return None
 
 
-def _restore_environment() -> None:
+@contextmanager
+def _environment_restored() -> Iterator[None]:
     """Undo what MAX 26.7 does to the environment, behind `os.environ`, when it loads an operation in Mojo.
 
     It points these variables at the Python it finds on the PATH, and programs that this one starts would run in that
     instead of their virtual environment.
     """
-    for name in ("PYTHONEXECUTABLE", "PYTHONHOME", "PYTHONPATH", "MOJO_PYTHON_LIBRARY"):
-        if name in os.environ:
-            os.putenv(name, os.environ[name])
-        else:
-            os.unsetenv(name)
+    try:
+        yield
+    finally:
+        for name in ("PYTHONEXECUTABLE", "PYTHONHOME", "PYTHONPATH", "MOJO_PYTHON_LIBRARY"):
+            if name in os.environ:
+                os.putenv(name, os.environ[name])
+            else:
+                os.unsetenv(name)
 
 
-def cache_key(dims: ModelDimensions, device: Device, stored: DType, every_layer: bool) -> str:
-    """A readable name that changes with all that the compiled code depends on."""
+def cache_key(dims: ModelDimensions, device: Device, stored: DType, build: Mapping[str, object]) -> str:
+    """A readable name that changes with all that the compiled code depends on.
+
+    build: the other arguments of the function that builds the graphs, by their names.
+    """
     source = hashlib.sha256()
     for path in sorted([*Path(graphs.__file__).parent.glob("*.py"), *graphs.KERNELS.glob("*.mojo")]):
         source.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -135,7 +181,7 @@ def cache_key(dims: ModelDimensions, device: Device, stored: DType, every_layer:
         "dims": dims.to_dict(),
         "device": [device.name, device.architecture],
         "stored": stored.name,
-        "every_layer": every_layer,
+        "build": dict(build),
         "max": driver.__version__,
         "source": source.hexdigest(),
         "system": [platform.system(), platform.machine()],
