@@ -196,10 +196,12 @@ def _of_speaking(model: str, tokens: list[int], times: int) -> list[Case]:
         case("one_day"),
         case("two_days", condition_on_previous_text=False),
         *(case("dialogue", beam_size=beams, no_speech_threshold=None) for beams in (1, 2, 5)),
-        case("tones", **BEAMS, patience=1.6, no_speech_threshold=None),
+        case("noise", **BEAMS, patience=1.6, no_speech_threshold=None),
         *(case("noise", **BEAMS, length_penalty=penalty, no_speech_threshold=None) for penalty in (0.0, 1.0)),
         case("tones", initial_prompt=PROMPT, no_speech_threshold=None),
-        case("tones", initial_prompt=PROMPT, carry_initial_prompt=True, **BEAMS, no_speech_threshold=None),
+        case(
+            "tones", initial_prompt=PROMPT, carry_initial_prompt=True, **BEAMS, sample_len=80, no_speech_threshold=None
+        ),
         case("noise", prefix="so to say", no_speech_threshold=None),
         case("noise", prefix=[times, *tokens], **BEAMS, no_speech_threshold=None),
         case("one_day", suppress_tokens=tokens, no_speech_threshold=None),
@@ -213,7 +215,7 @@ def _of_speaking(model: str, tokens: list[int], times: int) -> list[Case]:
         case("two_days", temperature=COLD, best_of=3, logprob_threshold=None, compression_ratio_threshold=6.0),
         case("one_day", temperature=COLD, **BEAMS, best_of=2, no_speech_threshold=0.7, logprob_threshold=-1.2),
         case("one_day", **WORDS, no_speech_threshold=None),
-        case("tones", **WORDS, **BEAMS, no_speech_threshold=None),
+        case("tones", **WORDS, **BEAMS, sample_len=80, no_speech_threshold=None),
         case("noise", **WORDS, hallucination_silence_threshold=1.0, no_speech_threshold=None),
         case("two_days", **WORDS, hallucination_silence_threshold=3.0, clip_timestamps="5,70,80"),
         case("noise", **WORDS, prepend_punctuations="ae", append_punctuations="trn", no_speech_threshold=None),

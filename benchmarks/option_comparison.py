@@ -138,8 +138,9 @@ def _file_differences(outcome: Comparison, theirs: Mapping[str, Any], ours: Tran
         try:
             of_ours = _written_by_reference(format, ours.to_dict(), options)
             of_theirs = _written_by_reference(format, theirs, options)
-        except KeyError:
-            # Where the first segment was emptied and has a list of words, it looks for words in the others too.
+        except (AssertionError, KeyError):
+            # Where the first segment was emptied and has a list of words, it looks for words in the others too; and
+            # where a segment of a window without timestamps begins with text, its time is negative.
             outcome.not_written.append(format)
             continue
         if file.getvalue() != of_ours:

@@ -205,8 +205,9 @@ def _not_written(cases: Sequence[Comparison]) -> Iterator[str]:
     numbers = [str(number) for number, outcome in enumerate(cases, start=1) if outcome.not_written]
     if numbers:
         yield (
-            "openai-whisper's writers of srt and vtt end with a KeyError where the first segment has no text and words "
-            f"were not asked for, so these files are not compared in {', '.join(numbers)}."
+            "openai-whisper's writers of srt and vtt fail where the first segment has no text and words were not asked "
+            "for (KeyError), and where a model writes timestamps although it was told not to, so that a time is "
+            f"negative (AssertionError). These files are not compared in the cases {', '.join(numbers)}."
         )
         yield ""
 
