@@ -215,12 +215,6 @@ class TestWindows:
         for seek in (0, 1500, 3000):
             assert np.array_equal(windows.window(seek, 1000)[:, :1000], expected[:, seek : seek + 1000])
 
-    def test_the_first_pass_serves_others(self) -> None:
-        samples = voice(20)
-        heard: list[NDArray[np.float32]] = []
-        LogMelWindows(open_samples(samples), also=heard.append)
-        assert np.array_equal(np.concatenate(heard), samples)
-
     def test_progress(self) -> None:
         steps: list[Step] = []
         LogMelWindows(open_samples(voice(10)), progress=steps.append)

@@ -21,7 +21,7 @@ import whisper.model
 from max_whisper import longform
 from max_whisper.batching import Batch
 from max_whisper.decoding import sampling
-from max_whisper.longform import LongForm, split_at_timestamps
+from max_whisper.longform import DecodeWindow, LongForm, split_at_timestamps
 from max_whisper.options import TranscribeOptions
 from max_whisper.progress import Step
 from max_whisper.results import Segment
@@ -255,6 +255,24 @@ def test_split_at_timestamps(kinds: str, spans: list[tuple[float, float, str]], 
     assert done == frames_done
 
 
+def test_hotwords_stay_in_a_full_prompt() -> None:
+    """They are what the prompt begins with, however long they, a carried prompt and the text so far are."""
+    model = ScriptedModel(Script(dimensions("multilingual"), seed=0))
+    carried, hot = list(range(1000, 1240)), "Łódź Zürich"
+    options = TranscribeOptions(language="en", hotwords=hot, initial_prompt=carried, carry_initial_prompt=True)
+    steps = LongForm(log_mel(65), model.dims, options).steps()
+    request = next(steps)
+    assert isinstance(request, DecodeWindow)
+    expected = request.context.tokenizer.encode(" " + hot)
+    prompt = list(request.context.previous)
+    assert prompt == [*expected, *carried[len(carried) - (223 - len(expected)) :]]
+
+    options = TranscribeOptions(language="en", hotwords="word " * 300)
+    request = next(LongForm(log_mel(65), model.dims, options).steps())
+    assert isinstance(request, DecodeWindow)
+    assert len(request.context.previous) == 223
+
+
 def test_a_last_timestamp_of_zero_does_not_decode_the_same_window_for_ever() -> None:
     """Only without the timestamp rules can a model write it; openai-whisper never returns then."""
 
@@ -293,7 +311,7 @@ def test_segments_come_one_by_one_with_progress() -> None:
     assert (first.id, model.n_encoded, steps) == (0, 1, [])
 
     *rest, (_, last) = list(events)
-    assert last is recording_of_65_s
+    assert last == recording_of_65_s.outcome
     segments = [segment for _, segment in rest if isinstance(segment, Segment)]
     assert [segment.id for segment in segments] == list(range(1, len(rest) + 1))
     done = [step.done for step in steps]

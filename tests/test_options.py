@@ -157,7 +157,7 @@ def test_combinations_that_go_together(options: dict[str, Any]) -> None:
 
 def test_every_option_has_a_form_and_a_wrong_value() -> None:
     names = [option.name for option in fields(TranscribeOptions)]
-    assert list(FORMS) == names
+    assert {*FORMS} == {*names} - {"vad_parameters"}  # whose defaults depend on another option
     assert {name for name, _, _ in WRONG_VALUES} == {*names} - {"vad_parameters"}  # which tests/test_vad.py checks
 
 

@@ -1,11 +1,14 @@
 """Recordings to transcriptions: the order of what many give at once, and stretches of speech put back into place."""
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from max_whisper import tasks
 from max_whisper.audio import load_audio
 from max_whisper.batching import Event
 from max_whisper.errors import AudioError, MaxWhisperError
@@ -104,6 +107,24 @@ def test_a_bad_recording_does_not_stop_the_others(model: ScriptedModel) -> None:
     assert isinstance(missing, MaxWhisperError)
     assert "missing.wav" in str(missing)
     assert isinstance(short, AudioError)
+
+
+def test_nothing_of_a_finished_recording_is_held(model: ScriptedModel) -> None:
+    """Not even while an earlier one, which comes first in the results, goes on."""
+    long, short = np.tile(load_audio(SAMPLES / "digits.flac"), 30), load_audio(SAMPLES / "digits.flac")
+    alive = weakref.WeakSet[LogMelWindows]()
+
+    class Watched(LogMelWindows):
+        def __init__(self, *arguments: Any, **keywords: Any) -> None:
+            super().__init__(*arguments, **keywords)
+            alive.add(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tasks, "LogMelWindows", Watched)
+        outcomes = transcribe_recordings(model, [long, *[short] * 8], options(model, sample_len=8), 2, silent)
+        next(outcomes)
+        gc.collect()
+        assert len(alive) <= 2
 
 
 def test_recordings_are_opened_as_their_turn_comes(model: ScriptedModel) -> None:

@@ -6,9 +6,10 @@ model = max_whisper.load_model("nano")
 print(model.transcribe("talk.mp3").text)
 """
 
-from max_whisper.audio import load_audio
+from max_whisper.audio import AudioWarning, load_audio
 from max_whisper.checkpoint import available_models
 from max_whisper.errors import AudioError, CheckpointError, DeviceError, MaxWhisperError, OptionError
+from max_whisper.options import TranscribeOptions
 from max_whisper.results import Segment, Transcription, Word
 from max_whisper.transcriber import Transcriber, TranscriptionStream, load_model
 from max_whisper.vad import VadParameters
@@ -16,11 +17,13 @@ from max_whisper.version import __version__
 
 __all__ = [
     "AudioError",
+    "AudioWarning",
     "CheckpointError",
     "DeviceError",
     "MaxWhisperError",
     "OptionError",
     "Segment",
+    "TranscribeOptions",
     "Transcriber",
     "Transcription",
     "TranscriptionStream",

@@ -31,9 +31,7 @@ HOP_LENGTH = 160  # samples between two mel frames, 10 ms
 CHUNK_LENGTH = 30  # seconds in a window of the encoder
 N_SAMPLES = CHUNK_LENGTH * SAMPLE_RATE  # 480,000 samples in a window
 N_FRAMES = N_SAMPLES // HOP_LENGTH  # 3,000 mel frames in a window
-N_SAMPLES_PER_TOKEN = HOP_LENGTH * 2  # the encoder's second convolution has stride 2
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP_LENGTH  # 100 mel frames
-TOKENS_PER_SECOND = SAMPLE_RATE // N_SAMPLES_PER_TOKEN  # 50 encoder positions
 
 Audio = str | Path | IO[bytes] | np.ndarray  # what a recording may be given as
 Samples = NDArray[np.float32]  # [n] in [-1, 1] at 16 kHz, mono
@@ -299,8 +297,13 @@ class _View:
         self._position = 0
 
     def read(self, size: int) -> bytes:
-        self._file.seek(self._start + self._position)
-        chunk = self._file.read(size)
+        try:
+            self._file.seek(self._start + self._position)
+            chunk = self._file.read(size)
+        except OSError:
+            raise
+        except Exception as error:  # a file object can be anybody's: one over a network has errors of its own
+            raise OSError(f"{type(error).__name__}: {error}") from error
         self._position += len(chunk)
         return chunk
 

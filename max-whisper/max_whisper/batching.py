@@ -1,7 +1,7 @@
 """Many recordings at once: what they ask of the model at the same time is answered as one batch.
 
-A recording (longform.py) does not know whether it is alone, so every option works in a batch, and a batch changes no
-result.
+A recording (longform.py) does not know whether it is alone, so every option works in a batch, and a batch changes
+no text, token or time; probabilities are the same but for the rounding of products of another size.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +19,7 @@ from max_whisper.longform import (
     DetectedLanguage,
     DetectLanguage,
     LongForm,
+    Outcome,
     Request,
     Steps,
 )
@@ -26,8 +27,8 @@ from max_whisper.options import TranscribeOptions
 from max_whisper.results import Segment
 from max_whisper.tokenizer import get_tokenizer
 
-# What becomes of a recording, with its number: segments, then itself at its end, or the error that ended it.
-Event: TypeAlias = tuple[int, Segment | LongForm | MaxWhisperError]
+# What becomes of a recording, with its number: segments, then its outcome, or the error that ended it.
+Event: TypeAlias = tuple[int, Segment | Outcome | MaxWhisperError]
 
 Kind = TypeVar("Kind", AlignTokens, DetectLanguage, DecodeWindow)
 
@@ -89,14 +90,13 @@ class Batch:
         return self._decode(_asking(active, DecodeWindow))
 
     def _align(self, asking: Sequence[tuple[_Active, AlignTokens]]) -> Iterator[tuple[_Active, Any]]:
-        longest = max(len(request.tokens) for _, request in asking)
-        eot = self._tokenizer.eot
-        tokens = [[*request.tokens, *[eot] * (longest - len(request.tokens))] for _, request in asking]
-        features = self._model.select(self._features, [slot.window for slot, _ in asking])
-        attention = self._model.cross_attention(features, np.array(tokens, dtype=np.int64), eot)
-        for window, (slot, request) in enumerate(asking):
-            n_tokens = len(request.tokens)
-            yield slot, (attention.scores[window, :, :n_tokens], attention.probabilities[window, : n_tokens - 1])
+        # One after the other: the scores of a window are large where a checkpoint names no heads, and a pass over
+        # whole texts is bound by arithmetic, which a batch does not speed up.
+        for slot, request in asking:
+            features = self._model.select(self._features, [slot.window])
+            tokens = np.array([request.tokens], dtype=np.int64)
+            attention = self._model.cross_attention(features, tokens, self._tokenizer.eot)
+            yield slot, (attention.scores[0], attention.probabilities[0])
 
     def _detect_language(self, asking: Sequence[tuple[_Active, DetectLanguage]]) -> Iterator[tuple[_Active, Any]]:
         features = self._encode([request.log_mel for _, request in asking])
@@ -136,6 +136,6 @@ def _go_on(slot: _Active, answer: Any) -> Iterator[Event]:
             event = next(slot.steps)
         slot.request = event
     except StopIteration:
-        yield slot.number, slot.recording
+        yield slot.number, slot.recording.outcome
     except MaxWhisperError as error:
         yield slot.number, error

@@ -5,7 +5,7 @@ The spectrogram is that of openai-whisper (whisper/audio.py), whose floor is set
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -72,7 +72,6 @@ class LogMelWindows:
         n_mels: int = 80,
         *,
         progress: Progress = silent,
-        also: Callable[[Samples], None] | None = None,
     ) -> None:
         """Makes the first pass.
 
@@ -80,7 +79,6 @@ class LogMelWindows:
             source: the recording.
             n_mels: mel bins; Whisper's models have 80 or 128.
             progress: hears how many seconds of the recording have been read.
-            also: is called with each block of samples as it is read, so that one pass serves others too.
 
         Raises AudioError, and warns AudioWarning, as `SampleSource.blocks` does.
         """
@@ -90,7 +88,7 @@ class LogMelWindows:
         self._keeps_all = True
         self._n_samples = 0
         self._loudest = np.float32(_QUIETEST)
-        for number, span in enumerate(_spans(self._heard(progress, also))):
+        for number, span in enumerate(_spans(self._heard(progress))):
             block = _log10_mel(span, n_mels)
             self._loudest = max(self._loudest, block.max())
             if self._keeps_all:
@@ -139,11 +137,9 @@ class LogMelWindows:
         span = self._source.read(max(start, 0), stop)
         return _log10_mel(_with_mirror(span) if start < 0 else span, self._n_mels)
 
-    def _heard(self, progress: Progress, also: Callable[[Samples], None] | None) -> Iterator[Samples]:
-        """The blocks of the first pass, once they are counted and whoever else listens has had them."""
+    def _heard(self, progress: Progress) -> Iterator[Samples]:
+        """The blocks of the first pass, once they are counted."""
         for block in self._source.blocks():
-            if also is not None:
-                also(block)
             self._n_samples += len(block)
             total = self._source.length
             seconds = self._n_samples // SAMPLE_RATE

@@ -105,6 +105,15 @@ class Span:
     tokens: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a recording came to, beside its segments."""
+
+    text: str
+    language: str
+    language_probabilities: dict[str, float] | None  # where the language was detected
+
+
 class LongForm:
     """One recording on its way to segments."""
 
@@ -149,12 +158,13 @@ class LongForm:
         self._prompt_start = 0
 
     @property
-    def text(self) -> str:
-        """The text of all segments so far.
+    def outcome(self) -> Outcome:
+        """The text of all segments so far, and the language.
 
-        Decoded from the tokens of all, so that a character whose bytes two segments share is whole.
+        The text is decoded from the tokens of all, so that a character whose bytes two segments share is whole.
         """
-        return self._tokenizer.decode(self._tokens[len(self._initial_prompt) :])
+        text = self._tokenizer.decode(self._tokens[len(self._initial_prompt) :])
+        return Outcome(text, self.language or "en", self.language_probabilities)
 
     def steps(self) -> Steps:
         """Requests, to be answered with `send`, and segments, each as soon as it is final."""
@@ -238,14 +248,17 @@ class LongForm:
 
     def _prompt(self) -> list[int]:
         """The tokens said before the window: hotwords and a carried prompt first, then what fits of the last text."""
-        options = self._options
-        fixed, start = list(self._hotwords), self._prompt_start
-        if options.carry_initial_prompt:
-            fixed += self._initial_prompt
-            start = max(len(self._initial_prompt), start)
-        room = self._dims.n_text_ctx // 2 - 1 - len(fixed)
-        # With no room at all the slice is everything, as in openai-whisper, and the decoder's own cut decides.
-        return fixed + self._tokens[start:][-room:]
+        carried, text = [], self._tokens[self._prompt_start :]
+        if self._options.carry_initial_prompt:
+            carried = self._initial_prompt
+            text = self._tokens[max(len(carried), self._prompt_start) :]
+        room = self._dims.n_text_ctx // 2 - 1
+        if not self._hotwords:
+            # With no room at all the slice is everything, as in openai-whisper, and the decoder's own cut decides.
+            return carried + text[len(carried) - room :]
+        hotwords = self._hotwords[:room]
+        carried = _last(carried, room - len(hotwords))
+        return hotwords + carried + _last(text, room - len(hotwords) - len(carried))
 
     def _draft(self, window: Window, span: Span, tokenizer: Tokenizer) -> SegmentDraft:
         return SegmentDraft(
@@ -302,6 +315,11 @@ class LongForm:
     def _step(self) -> Step:
         total = self._log_mel.content_frames
         return Step("transcribing", min(self._seek, total) // FRAMES_PER_SECOND, total // FRAMES_PER_SECOND, "s")
+
+
+def _last(tokens: list[int], count: int) -> list[int]:
+    """The last tokens, none where `count` is 0."""
+    return tokens[max(0, len(tokens) - count) :]
 
 
 def split_at_timestamps(

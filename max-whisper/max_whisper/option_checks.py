@@ -155,16 +155,11 @@ def _characters(name: str, value: Any) -> str:
     return value
 
 
-def _vad_parameters(name: str, value: Any) -> Any:
-    from max_whisper.vad import VadParameters
-
-    return VadParameters.from_value(value)
-
-
 _THRESHOLD = _optional(_number("a number or None"))
 _TOKENS = _optional(_integer("a number of tokens of at least 1, or None", 1))
 
-# The form of each option; every field of TranscribeOptions has one.
+# The form of each option; every field of TranscribeOptions has one, but for vad_parameters, whose defaults depend on
+# another (`vad_form`).
 FORMS: dict[str, Form] = {
     "language": _optional(_language),
     "task": _task,
@@ -202,9 +197,17 @@ FORMS: dict[str, Form] = {
     ),
     "clip_timestamps": _clip_timestamps,
     "vad_filter": _boolean,
-    "vad_parameters": _optional(_vad_parameters),
     "batch_size": _optional(_integer("a number of windows of at least 1, or None", 1)),
 }
+
+
+def vad_form(value: Any, *, in_batches: bool) -> Any:
+    """`vad_parameters` as VadParameters: what is given, over the defaults of its use; None stays."""
+    if value is None:
+        return None
+    from max_whisper.vad import BATCHED, VadParameters
+
+    return VadParameters.from_value(value, BATCHED if in_batches else None)
 
 
 def conflicts(options: "TranscribeOptions") -> Iterator[str]:

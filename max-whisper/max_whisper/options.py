@@ -8,7 +8,7 @@ from typing import Any, cast
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.errors import OptionError
 from max_whisper.foreign_names import FOREIGN_NAMES
-from max_whisper.option_checks import FORMS, conflicts
+from max_whisper.option_checks import FORMS, conflicts, vad_form
 from max_whisper.tokenizer import LANGUAGES
 
 
@@ -154,6 +154,8 @@ class TranscribeOptions:
     def __post_init__(self) -> None:
         for name, form in FORMS.items():
             object.__setattr__(self, name, form(name, getattr(self, name)))
+        parameters = vad_form(self.vad_parameters, in_batches=self.batch_size is not None)
+        object.__setattr__(self, "vad_parameters", parameters)
         for conflict in conflicts(self):
             raise OptionError(conflict)
 
@@ -183,6 +185,10 @@ class TranscribeOptions:
             beyond = [token for token in tokens if token >= dims.n_vocab] if isinstance(tokens, tuple) else []
             if beyond:
                 raise OptionError(f"{name}: this model's tokens end at {dims.n_vocab - 1}, got {beyond[0]}")
+        # A text to align has the start of the transcript before it, <|notimestamps|> and the end of the text.
+        longest = dims.n_text_ctx - 5
+        if self.word_timestamps and self.sample_len is not None and self.sample_len > longest:
+            raise OptionError(f"sample_len: the words of at most {longest} tokens can be timed, got {self.sample_len}")
         if not dims.is_multilingual:
             if self.language not in (None, "en"):
                 name = LANGUAGES[self.language]

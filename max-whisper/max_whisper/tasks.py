@@ -7,12 +7,12 @@ from functools import partial
 
 import numpy as np
 
-from max_whisper.audio import CHUNK_LENGTH, HOP_LENGTH, N_FRAMES, SAMPLE_RATE, Audio
+from max_whisper.audio import CHUNK_LENGTH, HOP_LENGTH, N_FRAMES, N_SAMPLES, SAMPLE_RATE, Audio
 from max_whisper.batching import Batch, Event
 from max_whisper.decoding import SpeechModel, language_probabilities, mean_probabilities, most_probable_language
 from max_whisper.errors import MaxWhisperError
 from max_whisper.log_mel import LogMelWindows
-from max_whisper.longform import LongForm
+from max_whisper.longform import LongForm, Outcome
 from max_whisper.options import TranscribeOptions
 from max_whisper.progress import Progress, Step, silent
 from max_whisper.results import Segment, Transcription
@@ -28,7 +28,7 @@ class OneByOne:
         self, model: SpeechModel, source: SampleSource, options: TranscribeOptions, progress: Progress
     ) -> None:
         """options: resolved for the model."""
-        self._recording = open_recording(model, source, options, progress)
+        self._recording = long_form(model, source, options, progress)
         self._events = Batch(model, options, 1).run([lambda: self._recording])
 
     def segments(self) -> Iterator[Segment]:
@@ -41,7 +41,7 @@ class OneByOne:
 
     def summary(self, segments: Sequence[Segment]) -> Transcription:
         """The transcription, given all segments so far."""
-        return _transcription(self._recording, segments)
+        return _transcription(self._recording.outcome, segments)
 
 
 class SpeechInBatches:
@@ -65,7 +65,8 @@ class SpeechInBatches:
         self._probabilities: dict[str, float] | None = None
         self._language = options.language
         if self._language is None:
-            speech = Joined(source, spans) if spans else source
+            n_samples = options.language_detection_segments * N_SAMPLES
+            speech = beginning(Joined(source, spans) if spans else source, n_samples)
             self._probabilities = detect_spoken_language(model, LogMelWindows(speech, model.dims.n_mels), options)
             self._language = most_probable_language(self._probabilities)
         self._texts: list[str] = []
@@ -106,28 +107,32 @@ class SpeechInBatches:
 
 
 def transcribe_recordings(
-    model: SpeechModel, audios: Iterable[Audio], options: TranscribeOptions, batch_size: int, progress: Progress
+    model: SpeechModel,
+    audios: Iterable[Audio],
+    options: TranscribeOptions,
+    batch_size: int,
+    progress: Progress,
+    sample_rate: int | None = None,
 ) -> Iterator[Transcription | MaxWhisperError]:
     """What becomes of each recording, in order: its transcription or the error that ended it.
 
-    options: resolved for the model. batch_size: recordings at a time.
+    options: resolved for the model. batch_size: recordings at a time. sample_rate: of arrays, in Hz.
     """
 
     def opening(audio: Audio) -> Callable[[], LongForm]:
-        return lambda: open_recording(model, open_samples(audio), options, silent)
+        rate = sample_rate if isinstance(audio, np.ndarray) else None
+        return lambda: long_form(model, open_samples(audio, rate), options, silent)
 
     segments: dict[int, list[Segment]] = defaultdict(list)
     for number, event in in_order(Batch(model, options, batch_size).run(map(opening, audios))):
         if isinstance(event, Segment):
             segments[number].append(event)
             continue
-        yield event if isinstance(event, MaxWhisperError) else _transcription(event, segments.pop(number, []))
         progress(Step("transcribing", number + 1, None, "recordings"))
+        yield event if isinstance(event, MaxWhisperError) else _transcription(event, segments.pop(number, []))
 
 
-def open_recording(
-    model: SpeechModel, source: SampleSource, options: TranscribeOptions, progress: Progress
-) -> LongForm:
+def long_form(model: SpeechModel, source: SampleSource, options: TranscribeOptions, progress: Progress) -> LongForm:
     """A whole recording, or, with a voice-activity filter, its speech alone."""
     place = None
     if options.vad_filter:
@@ -171,8 +176,8 @@ def in_order(events: Iterable[Event]) -> Iterator[Event]:
             current += 1
 
 
-def _transcription(recording: LongForm, segments: Sequence[Segment]) -> Transcription:
-    return Transcription(recording.text, tuple(segments), recording.language or "en", recording.language_probabilities)
+def _transcription(outcome: Outcome, segments: Sequence[Segment]) -> Transcription:
+    return Transcription(outcome.text, tuple(segments), outcome.language, outcome.language_probabilities)
 
 
 def _later(segment: Segment, samples: int) -> Segment:

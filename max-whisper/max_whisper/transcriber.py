@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from max_whisper.audio import N_SAMPLES, Audio
 from max_whisper.checkpoint import Checkpoint, load_checkpoint
 from max_whisper.decoding import SpeechModel, most_probable_language
+from max_whisper.decoding.prompt import check_prefix
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.errors import MaxWhisperError, OptionError
 from max_whisper.log_mel import LogMelWindows
@@ -40,9 +42,16 @@ class TranscriptionStream(Iterator[Segment]):
         self._summary = summary
         self._waiting: deque[Segment] = deque()
         self._final: list[Segment] = []
+        self._error: MaxWhisperError | None = None
 
     def __next__(self) -> Segment:
-        segment = self._waiting.popleft() if self._waiting else next(self._segments)
+        if self._error is not None:
+            raise self._error  # what there is of a recording that failed is not all of it
+        try:
+            segment = self._waiting.popleft() if self._waiting else next(self._segments)
+        except MaxWhisperError as error:
+            self._error = error
+            raise
         self._final.append(segment)
         return segment
 
@@ -87,15 +96,21 @@ class Transcriber(ABC):
         self, audio: Audio, *, sample_rate: int | None = None, progress: Progress | None = None, **options: Any
     ) -> TranscriptionStream:
         """As `transcribe`, but segment by segment, each as soon as it is final."""
-        checked = TranscribeOptions.from_keywords(options).resolve(self.dims)
+        checked = self._checked(options)
         return self._stream(open_samples(audio, sample_rate), checked, progress or silent)
 
-    @abstractmethod
     def transcribe_many(
-        self, audios: Iterable[Audio], *, batch_size: int = 8, progress: Progress | None = None, **options: Any
+        self,
+        audios: Iterable[Audio],
+        *,
+        sample_rate: int | None = None,
+        batch_size: int = 8,
+        progress: Progress | None = None,
+        **options: Any,
     ) -> Iterator[Transcription | MaxWhisperError]:
         """Transcribe recordings, the windows of several at once, each with the result that it has alone.
 
+        sample_rate: of the arrays among them, in Hz; 16,000 if not given.
         batch_size: recordings at a time.
         progress: hears how many recordings are done.
         options: as for `transcribe`, the same for all.
@@ -103,6 +118,14 @@ class Transcriber(ABC):
         Gives in the order of the recordings what became of each: a transcription, or the error that ended it, which
         does not stop the others. Raises OptionError for an option that cannot be.
         """
+        if isinstance(audios, (str, bytes, PathLike, np.ndarray)) or hasattr(audios, "read"):
+            raise OptionError("audios: a list of recordings, got a single one; put it into a list, or use transcribe")
+        size = TranscribeOptions(batch_size=batch_size).batch_size or 1
+        return self._stream_many(audios, sample_rate, size, self._checked(options), progress or silent)
+
+    def _checked(self, options: dict[str, Any]) -> TranscribeOptions:
+        """The options, held against the model. Raises OptionError."""
+        return TranscribeOptions.from_keywords(options).resolve(self.dims)
 
     def detect_language(
         self, audio: Audio, *, sample_rate: int | None = None, segments: int = 1
@@ -123,7 +146,18 @@ class Transcriber(ABC):
 
     @abstractmethod
     def _stream(self, source: SampleSource, options: TranscribeOptions, progress: Progress) -> TranscriptionStream:
-        """options: resolved for the model."""
+        """options: checked."""
+
+    @abstractmethod
+    def _stream_many(
+        self,
+        audios: Iterable[Audio],
+        sample_rate: int | None,
+        batch_size: int,
+        options: TranscribeOptions,
+        progress: Progress,
+    ) -> Iterator[Transcription | MaxWhisperError]:
+        """options: checked."""
 
 
 class GraphTranscriber(Transcriber):
@@ -140,13 +174,20 @@ class GraphTranscriber(Transcriber):
 
             self.model = HybridModel(checkpoint, device, progress)
 
-    def transcribe_many(
-        self, audios: Iterable[Audio], *, batch_size: int = 8, progress: Progress | None = None, **options: Any
+    def _checked(self, options: dict[str, Any]) -> TranscribeOptions:
+        checked = super()._checked(options)
+        check_prefix(checked, self.dims)
+        return checked
+
+    def _stream_many(
+        self,
+        audios: Iterable[Audio],
+        sample_rate: int | None,
+        batch_size: int,
+        options: TranscribeOptions,
+        progress: Progress,
     ) -> Iterator[Transcription | MaxWhisperError]:
-        """See Transcriber."""
-        checked = TranscribeOptions.from_keywords(options).resolve(self.dims)
-        size = TranscribeOptions(batch_size=batch_size).batch_size or 1
-        return transcribe_recordings(self.model, audios, checked, size, progress or silent)
+        return transcribe_recordings(self.model, audios, options, batch_size, progress, sample_rate)
 
     def _stream(self, source: SampleSource, options: TranscribeOptions, progress: Progress) -> TranscriptionStream:
         if options.batch_size is not None:
@@ -168,22 +209,29 @@ class ReferenceTranscriber(Transcriber):
         self._transcribe = backend.reference_transcription
         self.model: TorchModel = backend.TorchModel(self._reference)
 
-    def transcribe_many(
-        self, audios: Iterable[Audio], *, batch_size: int = 8, progress: Progress | None = None, **options: Any
-    ) -> Iterator[Transcription | MaxWhisperError]:
-        """See Transcriber; openai-whisper transcribes one after the other."""
-        checked = TranscribeOptions.from_keywords(options).resolve(self.dims)
-        return self._one_by_one(audios, checked, progress or silent)
+    def _checked(self, options: dict[str, Any]) -> TranscribeOptions:
+        checked = super()._checked(options)
+        checked.for_reference()  # raises for what openai-whisper does not have
+        return checked
 
-    def _one_by_one(
-        self, audios: Iterable[Audio], options: TranscribeOptions, progress: Progress
+    def _stream_many(
+        self,
+        audios: Iterable[Audio],
+        sample_rate: int | None,
+        batch_size: int,
+        options: TranscribeOptions,
+        progress: Progress,
     ) -> Iterator[Transcription | MaxWhisperError]:
+        """One after the other, as openai-whisper does."""
         for number, audio in enumerate(audios, start=1):
+            outcome: Transcription | MaxWhisperError
             try:
-                yield self._stream(open_samples(audio), options, silent).transcription()
+                source = open_samples(audio, sample_rate if isinstance(audio, np.ndarray) else None)
+                outcome = self._stream(source, options, silent).transcription()
             except MaxWhisperError as error:
-                yield error
+                outcome = error
             progress(Step("transcribing", number, None, "recordings"))
+            yield outcome
 
     def _stream(self, source: SampleSource, options: TranscribeOptions, progress: Progress) -> TranscriptionStream:
         self.model.release()

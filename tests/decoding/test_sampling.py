@@ -104,8 +104,13 @@ def test_the_least_that_a_nucleus_holds_is_the_most_probable_token() -> None:
 def test_what_is_forbidden_is_never_drawn() -> None:
     logits = np.array([-np.inf, 1.0, -np.inf, 1.0, -np.inf], dtype=np.float32)
     draws = [0.0, 0.25, 0.4999, 0.5, np.nextafter(1.0, 0.0)]
-    assert [draw_token(logits, draw) for draw in draws] == [1, 1, 1, 3, 3]
-    assert {draw_token(logits, draw, 0.5) for draw in draws} == {1}
+    assert [draw_token(logits, 1.0, draw) for draw in draws] == [1, 1, 1, 3, 3]
+    assert {draw_token(logits, 1.0, draw, 0.5) for draw in draws} == {1}
+
+
+def test_near_temperature_0_the_most_probable_token_is_drawn() -> None:
+    logits = random_logits(1)
+    assert {draw_token(logits, 1e-40, draw) for draw in (0.0, 0.5, 0.999)} == {int(logits.argmax())}
 
 
 def test_the_log_probability_is_of_the_model_without_temperature_or_nucleus() -> None:

@@ -54,9 +54,8 @@ def transcribe_together(
         assert not isinstance(event, MaxWhisperError)
         if isinstance(event, Segment):
             segments[number].append(event)
+    outcomes = [recording.outcome for recording in recordings]
     return [
-        Transcription(
-            recording.text, tuple(segments[number]), recording.language or "", recording.language_probabilities
-        )
-        for number, recording in enumerate(recordings)
+        Transcription(outcome.text, tuple(segments[number]), outcome.language, outcome.language_probabilities)
+        for number, outcome in enumerate(outcomes)
     ]

@@ -23,9 +23,13 @@ def language_probabilities(
         raise OptionError("language: an English-only model cannot detect languages; take one without .en")
     start = np.full((n_windows, 1), tokenizer.sot, dtype=np.int64)
     logits = model.start(features).advance(start, [0])[:, 0, list(tokenizer.all_language_tokens)]
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)
-    return [dict(zip(tokenizer.all_language_codes, row, strict=True)) for row in probabilities.tolist()]
+    return [dict(zip(tokenizer.all_language_codes, _softmax(row).tolist(), strict=True)) for row in logits]
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    """Of one window, contiguous, so that rounding does not depend on how many there are."""
+    exponentials = np.exp(np.ascontiguousarray(logits - logits.max()))
+    return exponentials / exponentials.sum()
 
 
 def mean_probabilities(windows: Sequence[Mapping[str, float]]) -> dict[str, float]:

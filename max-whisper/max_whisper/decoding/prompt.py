@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from max_whisper.dimensions import ModelDimensions
 from max_whisper.errors import OptionError
 from max_whisper.options import TranscribeOptions
-from max_whisper.tokenizer import Tokenizer
+from max_whisper.tokenizer import Tokenizer, get_tokenizer
 
 
 def initial_tokens(
@@ -28,6 +29,19 @@ def initial_tokens(
             f"prefix: with the prompt it makes {len(tokens)} tokens, and the model reads {n_text_ctx}; shorten it"
         )
     return tokens
+
+
+def check_prefix(options: TranscribeOptions, dims: ModelDimensions) -> None:
+    """Refuse a prefix that leaves no room for a token after the longest prompt that the options can lead to.
+
+    Raises OptionError.
+    """
+    if options.prefix:
+        can_have_prompt = options.condition_on_previous_text or options.initial_prompt is not None or options.hotwords
+        tokenizer = get_tokenizer(
+            dims.is_multilingual, num_languages=dims.num_languages, language=options.language, task=options.task
+        )
+        initial_tokens(tokenizer, options, [0] * dims.n_text_ctx if can_have_prompt else [], dims.n_text_ctx)
 
 
 def text_tokens(tokenizer: Tokenizer, text: str | Sequence[int] | None) -> list[int]:

@@ -34,7 +34,7 @@ class SamplingSearch:
             if hypothesis.finished:
                 tokens.append(self._eot)
                 continue
-            token = draw_token(row / self._temperature, draw, self._top_p)
+            token = draw_token(row, self._temperature, draw, self._top_p)
             hypothesis.sum_logprob += float(log_softmax(row)[token])
             if token == self._eot:
                 hypothesis.finished = True
@@ -48,9 +48,9 @@ class SamplingSearch:
         return self.rows
 
 
-def draw_token(logits: np.ndarray, draw: float, top_p: float | None = None) -> int:
-    """The token at which the cumulated softmax of float32 logits [n_vocab] passes `draw`, which is in [0, 1)."""
-    weights = np.exp((logits - logits.max()).astype(np.float64))
+def draw_token(logits: np.ndarray, temperature: float, draw: float, top_p: float | None = None) -> int:
+    """The token at which the cumulated softmax of float32 logits [n_vocab] / temperature passes `draw`, in [0, 1)."""
+    weights = np.exp((logits - logits.max()).astype(np.float64) / temperature)
     if top_p is not None:
         weights[~nucleus(weights, top_p)] = 0.0
     cumulated = weights.cumsum()

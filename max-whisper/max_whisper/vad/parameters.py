@@ -71,15 +71,20 @@ class VadParameters:
             raise _wrong("max_speech_duration_s", f"at least {least:g} s, which is {padding} and two frames", longest)
 
     @classmethod
-    def from_value(cls, value: Mapping[str, Any] | VadParameters | None) -> VadParameters:
+    def from_value(
+        cls, value: Mapping[str, Any] | VadParameters | None, defaults: VadParameters | None = None
+    ) -> VadParameters:
         """The parameters that a user gives: None for the defaults, or the fields that differ from them by name.
+
+        defaults: others than this class's own.
 
         Raises OptionError, with the nearest name, for a field that does not exist.
         """
         if isinstance(value, VadParameters):
             return value
+        defaults = cls() if defaults is None else defaults
         if value is None:
-            return cls()
+            return defaults
         names = [field.name for field in fields(cls)]
         if not isinstance(value, Mapping):
             raise OptionError(f"vad_parameters: a dictionary, such as {{'threshold': 0.6}}, or None, got {value!r}")
@@ -88,7 +93,7 @@ class VadParameters:
                 near = difflib.get_close_matches(str(name), names, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"available are {', '.join(names)}"
                 raise OptionError(f"vad_parameters: no field {name!r}; {hint}")
-        return cls(**value)
+        return replace(defaults, **value)
 
     def at_most(self, seconds: float) -> VadParameters:
         """These parameters with spans of at most so many seconds, padding included."""
