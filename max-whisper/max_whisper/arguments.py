@@ -254,7 +254,7 @@ def _add_transcribe(parser: CommandParser) -> None:
         "--batch-size",
         default=None,
         **_WHOLE,
-        help="decode N windows at once: of all files, or of one file's speech",
+        help="decode N windows at once: of several files, each as it is alone, or stretches of one file's speech",
     )
     add("--vad-filter", default=False, **_BOOLEAN, help="cut out what is no speech (Silero VAD)")
     add("--vad-threshold", **_NUMBER, help="probability from which on a sound is speech (0.5)")
