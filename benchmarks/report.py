@@ -27,6 +27,33 @@ def benchmark_tables(document: dict[str, Any]) -> Iterator[Table]:
         yield table
 
 
+def long_tables(document: dict[str, Any]) -> Iterator[Table]:
+    """A table for each model of a document that `--long` made."""
+    machine = document["machine"]
+    for model in document["models"]:
+        table = Table(
+            title=f"{model['model']}: {machine['cpu']}, {machine['cores']} cores",
+            title_justify="left",
+            box=box.ROUNDED,
+        )
+        table.add_column("backend", no_wrap=True)
+        for heading in ("audio", "seconds", "real-time factor", "segments", "peak memory", "more than the first"):
+            table.add_column(heading, justify="right")
+        for row in model["long_recordings"]:
+            first = row["recordings"][0]["peak_memory_mb"]
+            for recording in row["recordings"]:
+                table.add_row(
+                    f"{row['backend']} {row['device']}",
+                    f"{recording['audio_seconds'] / 60:,.0f} min",
+                    f"{recording['seconds']:,.0f}",
+                    f"{recording['seconds'] / recording['audio_seconds']:.3f}",
+                    f"{recording['segments']:,}",
+                    f"{recording['peak_memory_mb']:,.0f} MB",
+                    f"{recording['peak_memory_mb'] - first:,.1f} MB",
+                )
+        yield table
+
+
 def _cells(row: dict[str, Any]) -> list[str]:
     if row["error"]:
         return ["failed"]

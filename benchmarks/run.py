@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ from .backends import (
     resolve_model,
 )
 from .comparison import Outcome, baseline_of, left_out
+from .long import measure_long
 from .machine import machine, versions
 from .recordings import Recording, recordings
-from .report import benchmark_tables
+from .report import benchmark_tables, long_tables
 from .screen import output_console
 from .spread import spread
 
@@ -62,20 +64,37 @@ def run(arguments: Sequence[str], program: str = "max-whisper benchmark") -> int
         "settings": {"runs": options.runs, "warm_up_runs": 1, "step_tokens": STEP_TOKENS, "random": RANDOM_OPTIONS},
         "models": [],
     }
-    for name in options.model.split(","):
-        measurement = ModelBenchmark(name.strip(), backends, options.device, samples, options.runs, console)
-        document["models"].append(measurement.measure(one_at_a_time=options.one_at_a_time))
+    for name in map(str.strip, options.model.split(",")):
+        if options.long:
+            document["models"].append(_measure_long(name, backends, samples, options.vad_filter, console))
+        else:
+            measurement = ModelBenchmark(name, backends, options.device, samples, options.runs, console)
+            document["models"].append(measurement.measure(one_at_a_time=options.one_at_a_time))
     if options.json == "-":
         print(json.dumps(document, indent=2))
     else:
         if options.json:
             Path(options.json).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        for table in benchmark_tables(document):
+        for table in long_tables(document) if options.long else benchmark_tables(document):
             output_console().print(table)
-    failures = [row["error"] for model in document["models"] for row in model["backends"] if row["error"]]
+    failures = [row["error"] for model in document["models"] for row in model.get("backends", ()) if row["error"]]
     for failure in failures:
         print(f"max-whisper: error: {failure}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def _measure_long(
+    model: str, backends: list[Backend], samples: list[Recording], vad_filter: bool, console: Console
+) -> dict[str, Any]:
+    """The model's part of the document with `--long`: without openai-whisper, which holds a recording as a whole."""
+    options = {"vad_filter": True} if vad_filter else {}
+    options |= RANDOM_OPTIONS if model.startswith("random:") else {}
+    rows = [
+        measure_long(resolve_model(model), backend, samples, options, partial(console.print, style="dim", markup=False))
+        for backend in backends
+        if backend.name != "torch"
+    ]
+    return {"model": model, "long_recordings": rows}
 
 
 class ModelBenchmark:
@@ -209,8 +228,13 @@ def _parse(arguments: Sequence[str], program: str) -> argparse.Namespace:
     add("--device", default="auto", choices=DEVICES, help="auto is the CPU, and the GPU if there is one")
     add("--runs", type=int, default=5, help="measurements of each thing, after a warm-up (default: %(default)s)")
     add("--one-at-a-time", action="store_true", help="load one backend at a time: for models that fill the memory")
+    add("--long", action="store_true", help="instead of all that: peak memory for ten hours of audio against ten "
+        "minutes, on backends other than torch")  # fmt: skip
+    add("--vad-filter", action="store_true", help="with --long: transcribe with vad_filter=True")
     add("--json", metavar="FILE", help="write the results to FILE; - is standard output")
     options = parser.parse_args(arguments)
+    if options.vad_filter and not options.long:
+        raise OptionError("--vad-filter: only the measurement of long audio has it; give --long too")
     if options.runs < 1:
         raise OptionError(f"--runs is {options.runs}: at least one is needed")
     return options

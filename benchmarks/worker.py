@@ -99,6 +99,12 @@ class Worker:
             "transcription": stream.transcription().to_dict(),
         }
 
+    def stream(self, path: str, options: dict[str, Any]) -> dict[str, Any]:
+        """Transcribe a file as it is read, and keep none of it: seconds of all of it, and the number of segments."""
+        began = time.perf_counter()
+        segments = sum(1 for _ in self._loaded.stream(path, **options))
+        return {"seconds": time.perf_counter() - began, "segments": segments}
+
     def steps(self, path: str, tokens: int) -> dict[str, Any]:
         """Milliseconds for the features of one window of 30 s, and for each of `tokens` greedy steps after them."""
         import numpy as np
@@ -151,6 +157,7 @@ _REQUESTS: dict[str, Callable[..., dict[str, Any]]] = {
     "load": Worker.load,
     "warm_up": Worker.warm_up,
     "transcribe": Worker.transcribe,
+    "stream": Worker.stream,
     "steps": Worker.steps,
     "memory": Worker.memory,
 }
