@@ -41,6 +41,7 @@ def run(arguments: Sequence[str], program: str = "max-whisper parity-options") -
     numbers = _numbers(options.cases)
 
     console = output_console()
+    ran_with = versions()  # of the sources as they are read now, not as they are at the end
     report = Report(options.backend, options.device)
     chosen = [case for number, case in enumerate(CASES, start=1) if not numbers or number in numbers]
     fallback, first_tokens = ((), ()) if numbers else (FALLBACK_CASES, FIRST_TOKENS)
@@ -66,7 +67,7 @@ def run(arguments: Sequence[str], program: str = "max-whisper parity-options") -
         console.print(line, style="red", markup=False)
     if options.page is not None:
         command = " ".join([program, *arguments])
-        options.page.write_text(page(report, command, machine(), versions()), encoding="utf-8")
+        options.page.write_text(page(report, command, machine(), ran_with), encoding="utf-8")
         console.print(f"written: {options.page}")
     return 0 if report.is_equal else 1
 
