@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import chisquare
 from transformers import TopPLogitsWarper
 
+from benchmarks.sampling_parity import chi_square_test
 from max_whisper.decoding.sampling import SamplingSearch, draw_token, nucleus
 
 EOT = 999
@@ -34,14 +34,9 @@ def probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def p_value(tokens: np.ndarray, expected: np.ndarray) -> float:
-    """Of a chi-square test, with what is expected fewer than 5 times put together."""
-    counts, expected = np.bincount(tokens, minlength=len(expected)), expected * len(tokens)
-    assert counts[expected == 0].sum() == 0
-    common = expected >= 5
-    rare = expected[~common].sum()
-    if rare == 0:
-        return float(chisquare(counts[common], expected[common]).pvalue)
-    return float(chisquare([*counts[common], counts[~common].sum()], [*expected[common], rare]).pvalue)
+    """Of a chi-square test."""
+    _, _, probability = chi_square_test(np.bincount(tokens, minlength=len(expected)), expected * len(tokens))
+    return probability
 
 
 @pytest.mark.parametrize("temperature", [0.2, 0.6, 1.0, 1.7])
