@@ -232,11 +232,11 @@ class MaxDecoderState:
         start, stop = self._n_tokens, self._n_tokens + tokens.shape[1]
         if stop - self._longest_padding > self._n_text_ctx:
             raise ValueError(f"{stop - self._longest_padding} tokens do not fit into a context of {self._n_text_ctx}")
-        places = np.arange(start, stop) - self._padding[:, None]
+        places = np.maximum(np.arange(start, stop) - self._padding[:, None], 0)
         shape = (-1, self._group, stop - start)
         values = self._decoder.execute(
             _on_device(tokens.reshape(shape), self._device),
-            _on_device(places.clip(0, self._n_text_ctx - 1).reshape(shape), self._device),
+            _on_device(np.minimum(places, self._n_text_ctx - 1).reshape(shape), self._device),
             np.array([start], dtype=np.int64),
             _on_device(self._mask(start, stop), self._device),
             _on_device(np.array(positions, dtype=np.int64), self._device),
