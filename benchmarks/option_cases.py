@@ -242,10 +242,15 @@ def _of_languages() -> list[Case]:
 
 
 def _of_the_fallback() -> list[Case]:
-    """Windows that fail at each threshold, or do not; their number depends on nothing that is drawn."""
+    """Windows that fail at each threshold, or do not; their number depends on nothing that is drawn.
+
+    Every window is one of 30 s, as there are no timestamps: not even those that a model writes unasked.
+    """
 
     def case(model: str, **options: Any) -> Case:
-        fixed = {"without_timestamps": True, "condition_on_previous_text": False, "sample_len": 8, "temperature": WARM}
+        first = 50363 if model == ENGLISH else 50364
+        fixed = {"without_timestamps": True, "suppress_tokens": [-1, *range(first, first + 1501)], "sample_len": 8}
+        fixed |= {"condition_on_previous_text": False, "temperature": WARM}
         return Case(model, "one_day", {**fixed, **options}, is_drawn=True)
 
     always, never = {"logprob_threshold": 0.0}, {"logprob_threshold": None}

@@ -148,8 +148,8 @@ def page(report: Report, command: str, machine: dict[str, Any], versions: dict[s
         "",
         "## The first token drawn",
         "",
-        f"{DRAWS:,} draws of the first token of a window, each with another seed, against PyTorch's softmax of "
-        "openai-whisper's logits after its rules: Pearson's chi-square test, tokens of which fewer than "
+        f"{DRAWS:,} draws of the first token of a window, each with a generator of its own, against PyTorch's softmax "
+        "of openai-whisper's logits after its rules: Pearson's chi-square test, tokens of which fewer than "
         f"{LEAST_EXPECTED} are expected counted together. The seeds are fixed, so the numbers are the same each time; "
         f"p is to be above {SIGNIFICANCE:g}.",
         "",

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from .option_cases import ENGLISH, MULTILINGUAL, NANO, samples
 from .option_comparison import Pair
 
 DRAWS = 2000
+BATCH = 40  # windows
 LEAST_EXPECTED = 5  # draws of a token; rarer tokens are counted together (Cochran 1954)
 SIGNIFICANCE = 0.001
 
@@ -56,7 +57,7 @@ class FirstToken:
 def compare_first_token(
     pair: Pair, recording: str, temperature: float, options: Mapping[str, Any], draws: int = DRAWS
 ) -> FirstToken:
-    """Draw the first token of a recording's first window so many times, each with another seed."""
+    """Draw the first token of a recording's first window so many times."""
     audio = samples(recording)
     drawn = Counter(_draw(pair, audio, temperature, options, draws))
     expected = draws * reference_distribution(pair.reference, audio, temperature, options)
@@ -68,15 +69,16 @@ def _draw(pair: Pair, audio: np.ndarray, temperature: float, options: Mapping[st
     model, dims = pair.ours.model, pair.ours.dims
     chosen = TranscribeOptions(language="en", temperature=temperature, sample_len=1, **options).resolve(dims)
     tokenizer = get_tokenizer(dims.is_multilingual, num_languages=dims.num_languages, language="en", task=chosen.task)
-    features = model.encode(
-        np.ascontiguousarray(LogMelWindows(open_samples(audio), dims.n_mels).window(0, N_FRAMES)[None])
-    )
+    decoder = WindowDecoder(model, tokenizer, chosen)
+    log_mel = LogMelWindows(open_samples(audio), dims.n_mels).window(0, N_FRAMES)
+    window = model.encode(np.ascontiguousarray(log_mel[None]))
     tokens = []
-    for seed in range(draws):
-        decoder = WindowDecoder(model, tokenizer, replace(chosen, seed=seed))
-        (result,) = decoder.decode(features, [WindowContext(tokenizer)], temperature)
-        # Where the text ends at once there is no token but the end.
-        tokens.append(result.tokens[0] if result.tokens else tokenizer.eot)
+    for first in range(0, draws, BATCH):
+        # The same window as if it stood at many places of a recording: where it stands seeds what is drawn from it.
+        contexts = [WindowContext(tokenizer, seek=seek) for seek in range(first, min(first + BATCH, draws))]
+        for result in decoder.decode(model.select(window, [0] * len(contexts)), contexts, temperature):
+            # Where the text ends at once there is no token but the end.
+            tokens.append(result.tokens[0] if result.tokens else tokenizer.eot)
     return tokens
 
 

@@ -185,11 +185,11 @@ def test_the_summary_counts_what_is_equal() -> None:
 
 
 def test_first_tokens_are_drawn_from_the_references_distribution(pair: Pair) -> None:
-    first = compare_first_token(pair, "greeting", 1.0, {"max_initial_timestamp": None}, draws=120)
+    first = compare_first_token(pair, "greeting", 1.0, {"max_initial_timestamp": None}, draws=200)
     assert first.is_equal
     assert first.cells > 1
     other = replace(pair, ours=_Warmer(pair))  # type: ignore[arg-type]
-    assert not compare_first_token(other, "greeting", 1.0, {"max_initial_timestamp": None}, draws=120).is_equal
+    assert not compare_first_token(other, "greeting", 1.0, {"max_initial_timestamp": None}, draws=200).is_equal
 
 
 class _Warmer:
