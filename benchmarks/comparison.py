@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .backends import BASELINE, Backend, BackendFailedError, DeviceMissingError
+from .backends import BASELINE, Backend
+from .process import BackendFailedError, DeviceMissingError
 from .recordings import Recording
 from .word_errors import WordErrors, total, word_errors
 

@@ -11,8 +11,9 @@ from rich.live import Live
 
 from max_whisper.arguments import CommandParser
 
-from .backends import BACKENDS, DEVICES, BackendFailedError, BackendProcess, choose_backends, resolve_model
+from .backends import BACKENDS, DEVICES, BackendProcess, choose_backends, resolve_model
 from .comparison import Outcome, left_out
+from .process import BackendFailedError
 from .recordings import DEMO, Recording, recordings
 from .screen import Row, Screen, comparison_table, output_console
 

@@ -16,18 +16,11 @@ from rich.console import Console
 from max_whisper.arguments import CommandParser
 from max_whisper.errors import MaxWhisperError, OptionError
 
-from .backends import (
-    BACKENDS,
-    DEVICES,
-    Backend,
-    BackendFailedError,
-    BackendProcess,
-    choose_backends,
-    resolve_model,
-)
+from .backends import BACKENDS, DEVICES, Backend, BackendProcess, choose_backends, resolve_model
 from .comparison import Outcome, baseline_of, left_out
 from .long import measure_long
 from .machine import machine, versions
+from .process import BackendFailedError
 from .recordings import Recording, recordings
 from .report import benchmark_tables, long_tables
 from .screen import output_console

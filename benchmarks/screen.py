@@ -11,8 +11,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from .backends import BASELINE, BackendFailedError
+from .backends import BASELINE
 from .comparison import Outcome, baseline_of
+from .process import BackendFailedError
 from .recordings import Recording
 
 WORKS_WITH = {

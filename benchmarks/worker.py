@@ -1,24 +1,14 @@
-"""One backend in a process of its own: requests on standard input, events on standard output, a JSON object a line.
+"""One backend in a process of its own; see `service`.
 
-A process of its own makes the peak of its memory the backend's alone, and lets backends be measured in turn without
-sharing a thread pool. Requests are `{"do": NAME, ...}` with the names of `_REQUESTS`; each ends in one event `done`,
-with the results, or `failed`, with a message of one line; before it come `step` events (progress) and `segment` events
-(text).
+Before the results come `step` events (progress) and `segment` events (text).
 """
 
-import json
-import os
-import resource
-import signal
-import sys
 import time
-import traceback
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from max_whisper.errors import DeviceError, MaxWhisperError
 from max_whisper.progress import Step
+
+from .service import Service, serve
 
 if TYPE_CHECKING:
     from max_whisper.transcriber import Transcriber
@@ -26,23 +16,14 @@ if TYPE_CHECKING:
 WARM_UP_TOKENS = 4
 
 
-class Worker:
+class Worker(Service):
     """The backend and what can be asked of it."""
 
-    def __init__(self, events: TextIO) -> None:
-        self._events = events
-        self._transcriber: Transcriber | None = None
+    REQUESTS = frozenset({"load", "warm_up", "transcribe", "stream", "steps", "memory"})
 
-    def answer(self, request: dict[str, Any]) -> None:
-        """Do what one request asks and say how it went."""
-        try:
-            results = _REQUESTS[request.pop("do")](self, **request)
-            self._say("done", **results)
-        except MaxWhisperError as error:
-            self._say("failed", message=_one_line(str(error)), device_missing=isinstance(error, DeviceError))
-        except Exception as error:
-            traceback.print_exc()
-            self._say("failed", message=_one_line(f"{type(error).__name__}: {error}"), device_missing=False)
+    def __init__(self, events: TextIO) -> None:
+        super().__init__(events)
+        self._transcriber: Transcriber | None = None
 
     def load(self, model: str, backend: str, device: str) -> dict[str, Any]:
         """Load a model. Seconds of all of it, importing the libraries too, and of the part that compiles."""
@@ -50,7 +31,7 @@ class Worker:
 
         def progress(step: Step, /) -> None:
             compiling.run(step.message.startswith("compiling"))
-            self._say("step", message=step.message, done=step.done, total=step.total, unit=step.unit)
+            self.say("step", message=step.message, done=step.done, total=step.total, unit=step.unit)
 
         began = time.perf_counter()
         from max_whisper.transcriber import load_model
@@ -90,7 +71,7 @@ class Worker:
         for segment in stream:
             if first_text_seconds is None:
                 first_text_seconds = time.perf_counter() - began
-            self._say("segment", start=segment.start, end=segment.end, text=segment.text)
+            self.say("segment", start=segment.start, end=segment.end, text=segment.text)
         seconds = time.perf_counter() - began
         return {
             "seconds": seconds,
@@ -139,32 +120,11 @@ class Worker:
             "token_ms": 1000 * (finished - prompted) / tokens,
         }
 
-    def memory(self) -> dict[str, Any]:
-        """The peak of this process's resident memory so far, in MB (10^6 bytes)."""
-        return {"peak_memory_mb": _peak_memory() / 1e6}
-
     @property
     def _loaded(self) -> "Transcriber":
         if self._transcriber is None:
             raise RuntimeError("no model has been loaded")
         return self._transcriber
-
-    def _say(self, event: str, **content: Any) -> None:
-        print(json.dumps({"event": event, **content}), file=self._events, flush=True)
-
-
-_REQUESTS: dict[str, Callable[..., dict[str, Any]]] = {
-    "load": Worker.load,
-    "warm_up": Worker.warm_up,
-    "transcribe": Worker.transcribe,
-    "stream": Worker.stream,
-    "steps": Worker.steps,
-    "memory": Worker.memory,
-}
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _compiled(backend: str, seconds: float) -> str:
@@ -188,31 +148,5 @@ class _Stopwatch:
         self._began = now if running else None
 
 
-def _peak_memory() -> int:
-    """Bytes. Linux's VmHWM, because ru_maxrss there can be what the process had before it became this program."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _requests() -> Iterator[dict[str, Any]]:
-    for line in sys.stdin:
-        yield json.loads(line)
-
-
-def main() -> None:
-    """Answer requests until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and ends its workers
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a library prints is not an event
-    worker = Worker(events)
-    for request in _requests():
-        worker.answer(request)
-
-
 if __name__ == "__main__":
-    main()
+    serve(Worker)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from benchmarks import worker
-from benchmarks.backends import Backend, BackendFailedError, BackendProcess, DeviceMissingError, resolve_model
+from benchmarks.backends import Backend, BackendProcess, resolve_model
+from benchmarks.process import BackendFailedError, DeviceMissingError
 from max_whisper.errors import OptionError
 
 SAMPLE = Path(__file__).resolve().parents[2] / "audio_samples" / "greeting.ogg"
@@ -55,7 +56,7 @@ def test_a_message_of_several_lines_becomes_one(monkeypatch: pytest.MonkeyPatch)
         raise RuntimeError("first\n  second")
 
     events = io.StringIO()
-    monkeypatch.setitem(worker._REQUESTS, "memory", fail)
+    monkeypatch.setattr(worker.Worker, "memory", fail)
     worker.Worker(events).answer({"do": "memory"})
     assert json.loads(events.getvalue())["message"] == "RuntimeError: first second"
 

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks.backends import Backend, BackendFailedError, choose_backends
+from benchmarks.backends import Backend, choose_backends
 from benchmarks.comparison import Outcome, same_words
+from benchmarks.process import BackendFailedError
 from benchmarks.recordings import DEMO, Recording, recordings
 from benchmarks.screen import Row, Screen, comparison_table
 from benchmarks.spread import spread
