@@ -1,0 +1,109 @@
+"""max-whisper itself, with backend max."""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .peer import BEAMS, STEPS, Peer, Text, Work, for_each_token, seconds, windows
+
+
+class MaxPeer(Peer):
+    how: ClassVar[dict[str, str]] = {
+        "token": "a step of its decoder with its caches, and the arg max; without its rules for logits",
+        "beam_token": "the difference of two texts of its decoding, 8 and 72 tokens long",
+        "batched": "`transcribe_many`, given the windows",
+    }
+
+    def __init__(self, path: str, precision: str, work: Work) -> None:
+        from max_whisper.transcriber import load_model
+
+        self._work = work
+        self._transcriber = load_model(path, backend="max", device="cpu", compute_type=precision)
+        self._model: Any = self._transcriber.model
+
+    def log_mel(self, window: np.ndarray) -> float:
+        return seconds(lambda: self._mel(window))
+
+    def encoder(self, window: np.ndarray) -> float:
+        mel = self._mel(window)
+
+        def encode() -> None:
+            self._model.synchronize(self._model.encode(mel))
+
+        return seconds(encode)
+
+    def prompt(self, window: np.ndarray, tokens: list[int]) -> float:
+        return self._decode(window, tokens, 0)[0]
+
+    def token(self, window: np.ndarray) -> float:
+        return self._decode(window, self._work.prompt, STEPS)[1] / STEPS
+
+    def beam_token(self, window: np.ndarray) -> float:
+        from max_whisper.decoding.decode import WindowContext, WindowDecoder
+        from max_whisper.options import TranscribeOptions
+        from max_whisper.tokenizer import get_tokenizer
+
+        dims = self._transcriber.dims
+        tokenizer = get_tokenizer(dims.is_multilingual, num_languages=dims.num_languages, language="en")
+        features = self._model.encode(self._mel(window))
+
+        def text(tokens: int) -> None:
+            options = TranscribeOptions.from_keywords(
+                {
+                    "language": "en",
+                    "beam_size": BEAMS,
+                    "sample_len": tokens,
+                    "without_timestamps": True,
+                    "suppress_tokens": [self._work.end],
+                }
+            ).resolve(dims)
+            WindowDecoder(self._model, tokenizer, options).decode(features, [WindowContext(tokenizer)], 0.0)
+
+        return for_each_token(text)
+
+    def transcribe(self, samples: np.ndarray) -> Iterator[Text]:
+        return self._texts(self._transcriber.stream(samples, **self._options()))
+
+    def transcribe_batched(self, samples: np.ndarray) -> Iterator[Text]:
+        results = self._transcriber.transcribe_many(
+            windows(samples), batch_size=self._work.batch_size, **self._options()
+        )
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+            yield from self._texts(result.segments)
+
+    def _texts(self, segments: Iterable[Any]) -> Iterator[Text]:
+        for segment in segments:
+            yield Text(segment.text, sum(token < self._work.end for token in segment.tokens))
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "language": "en",
+            "temperature": 0.0,
+            "without_timestamps": True,
+            "condition_on_previous_text": False,
+            "compression_ratio_threshold": None,
+            "logprob_threshold": None,
+            "no_speech_threshold": None,
+            "sample_len": self._work.max_tokens,
+        }
+
+    def _mel(self, window: np.ndarray) -> np.ndarray:
+        from max_whisper.log_mel import log_mel_spectrogram
+
+        return log_mel_spectrogram(window, self._work.n_mels)[None]
+
+    def _decode(self, window: np.ndarray, prompt: list[int], steps: int) -> tuple[float, float]:
+        """Seconds of the prompt, and of all steps after it."""
+        features = self._model.encode(self._mel(window))
+        self._model.synchronize(features)
+        began = time.perf_counter()
+        state = self._model.start(features)
+        logits = state.advance(np.array([prompt], dtype=np.int64), [len(prompt) - 1])
+        prompted = time.perf_counter()
+        for _ in range(steps):
+            logits = state.advance(logits[:, -1].argmax(axis=-1, keepdims=True).astype(np.int64), [0])
+        return prompted - began, time.perf_counter() - prompted
