@@ -4,7 +4,7 @@
 PYTHON ?= python3
 ARGS ?=
 PIXI := $(shell command -v pixi 2>/dev/null)
-TASKS := demo test benchmark benchmark-json parity parity-all parity-options lint nano
+TASKS := demo test benchmark benchmark-json benchmark-peers parity parity-all parity-options lint nano
 
 .PHONY: $(TASKS) clean
 
@@ -17,7 +17,9 @@ else
 
 VENV := .venv
 READY := $(VENV)/.ready
+PEERS_READY := $(VENV)/.peers-ready
 RUN := $(VENV)/bin/python
+NO_AMX := $(if $(filter x86_64,$(shell uname -m)),-mno-amx-int8 -mno-amx-bf16 -mno-amx-tile)
 
 demo: $(READY)
 	$(RUN) -m max_whisper demo $(ARGS)
@@ -30,6 +32,9 @@ benchmark: $(READY)
 
 benchmark-json: $(READY)
 	$(RUN) -m max_whisper benchmark --json benchmark.json $(ARGS)
+
+benchmark-peers: $(PEERS_READY)
+	$(RUN) -m benchmarks.peers $(ARGS)
 
 parity: $(READY)
 	$(RUN) -m max_whisper parity $(ARGS)
@@ -58,6 +63,13 @@ $(READY): pyproject.toml constraints.txt
 	  echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: python3-venv)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# The other programs of benchmark-peers. whisper.cpp is compiled from its package's source, for this machine's CPU but
+# without AMX, with which its version 1.8 crashes on q8_0.
+$(PEERS_READY): $(READY)
+	CFLAGS='$(NO_AMX)' CXXFLAGS='$(NO_AMX)' $(RUN) -m pip install --disable-pip-version-check \
+	  --constraint constraints.txt --no-binary pywhispercpp --editable '.[dev,peers]'
 	@touch $@
 
 endif

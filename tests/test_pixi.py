@@ -20,7 +20,18 @@ else:
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = ROOT.parent / "shared" / "data" / "pixi-manifest.schema.json"
-TASKS = ("demo", "test", "benchmark", "benchmark-json", "parity", "parity-all", "parity-options", "lint", "nano")
+TASKS = (
+    "demo",
+    "test",
+    "benchmark",
+    "benchmark-json",
+    "benchmark-peers",
+    "parity",
+    "parity-all",
+    "parity-options",
+    "lint",
+    "nano",
+)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +83,7 @@ def test_the_manifest_is_one_that_pixi_accepts(manifest: dict[str, Any]) -> None
 def test_channels_platforms_and_environments(manifest: dict[str, Any]) -> None:
     assert manifest["workspace"]["channels"] == ["https://conda.modular.com/max", "conda-forge"]
     assert set(manifest["workspace"]["platforms"]) == {"linux-64", "linux-aarch64", "osx-arm64"}
-    assert set(manifest["environments"]) == {"default", "benchmark"}
+    assert set(manifest["environments"]) == {"default", "benchmark", "peers"}
 
 
 @pytest.mark.parametrize("task", TASKS)
