@@ -1,6 +1,6 @@
 """Make the bundled model from nothing: speech, training, evaluation.
 
-    python training/make_nano.py --fsdd free-spoken-digit-dataset.tar.xz --out nano.safetensors --minutes 92
+    python training/make_nano.py --fsdd free-spoken-digit-dataset.tar.xz --out nano.safetensors --minutes 136
 
 Synthesis goes on beside training, which reads new speech as it appears. Stopped, the same command goes on where it was.
 """
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--fsdd", type=Path, required=True, help="the Free Spoken Digit Dataset as .tar.xz")
     parser.add_argument("--out", type=Path, default=ROOT / "max-whisper/max_whisper/assets/nano.safetensors")
     parser.add_argument("--work", type=Path, default=ROOT / "build/nano", help="corpus and training state")
-    parser.add_argument("--minutes", type=float, default=92.0, help="minutes of training")
+    parser.add_argument("--minutes", type=float, default=136.0, help="minutes of training")
     parser.add_argument("--utterances", type=int, default=40_000, help="synthetic utterances")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="for the synthesis")
     arguments = parser.parse_args()

@@ -74,7 +74,7 @@ def draw_kind(progress: float, rng: random.Random) -> WindowKind:
     phase = next(phase for phase in PHASES if progress <= phase.until)
     choice = rng.random()
     if choice < phase.full:
-        kind = WindowKind(FULL_WINDOW, full=0.5, short=0.4, empty=0.1, prompted=phase.full_prompted)
+        kind = WindowKind(FULL_WINDOW, full=0.5, short=0.4, empty=0.2, prompted=phase.full_prompted)
     elif choice < phase.full + phase.middle:
         kind = WindowKind(rng.choice([800, 1200, 1600]), prompted=phase.middle_prompted, shifted=0.3)
     else:

@@ -5,7 +5,7 @@
 - A window begins where the last finished segment of the one before ended, so it may begin with a pause or with the last
   moment of a word; the segments before are its prompt, with their timestamps, cut to 223 tokens.
 - An utterance that does not end inside the window is a lone start timestamp, so that `transcribe` seeks to it.
-- Where nobody speaks the target after `<|startoftranscript|>` is `<|nospeech|>`. Nothing starts anywhere, so the first
+- Where nobody speaks, be it silent, noisy or full of music, the target after `<|startoftranscript|>` is `<|nospeech|>`. Nothing starts anywhere, so the first
   timestamp is drawn evenly from those allowed: its low probability takes the average below `logprob_threshold`, and
   `transcribe` skips the window.
 """
@@ -13,16 +13,17 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from training.augment import Condition, add_power, draw_noise, mask_randomly
-from training.features import FLOOR, N_MELS, normalize
+from training.features import FLOOR, N_MELS, log_mel_power, normalize
 from training.model import CHARACTERS
 from training.shards import Corpus
+from training.sounds import draw_sound
 from training.vocabulary import FIRST_TIMESTAMPS, TIMESTAMP_STEP, encode, language_token, timestamp, tokenizer
 
 PROMPT_LENGTH = 223
@@ -71,17 +72,21 @@ class WindowKind:
         shifted: chance that a window shorter than 30 s stands somewhere inside the 30 s.
         strength: how much is augmented, 0 to 1.
         timestamps: chance of timestamps.
+        sounds: chance that a window without speech has music or another sound.
+        background: chance of such a sound beside speech: softer below all of it, or in its pauses.
         mistakes: whether the decoder now and then reads mistakes.
     """
 
     frames: int
     full: float = 0.8
     short: float = 0.15
-    empty: float = 0.05
+    empty: float = 0.1
     prompted: float = 0.0
     shifted: float = 0.15
     strength: float = 0.25
     timestamps: float = 0.8
+    sounds: float = 0.65
+    background: float = 0.1
     mistakes: bool = False
 
 
@@ -174,20 +179,45 @@ class WindowSampler:
         layout.end = frames if in_the_middle else min(frames, spoken + rng.choice([0, 5, 20, 40, 100]))
         return layout
 
+    def _sound(self, frames: int, kind: WindowKind) -> Tensor:
+        """log10 mel power [80, frames] of a sound without speech, in a room of its own."""
+        condition = replace(Condition.draw(self.rng, kind.strength), stretch=1.0, gain=0.0)
+        return condition.apply(torch.from_numpy(log_mel_power(draw_sound(self.rng, frames))).float())
+
+    def _beside_speech(self, layout: _Layout, kind: WindowKind) -> Tensor:
+        """What is heard up to the window's end, with a sound below the speech or in its pauses."""
+        rng, end = self.rng, layout.end
+        heard = layout.log_power[:, :end]
+        sound = self._sound(end, kind)
+        if rng.random() < 0.5:
+            return add_power(heard, sound + float(heard.max() - sound.max()) - rng.uniform(1.2, 4.0))
+        pause = torch.ones(end, dtype=torch.bool)
+        spoken = [(start, stop) for _, start, stop in layout.segments]
+        for start, stop in [*spoken, *([] if layout.cut is None else [(layout.cut, end)])]:
+            pause[max(0, start - 5) : stop + 5] = False
+        return torch.where(pause, add_power(heard, sound), heard)
+
     def _features(self, layout: _Layout, kind: WindowKind) -> Tensor:
         rng, end = self.rng, layout.end
         heard = layout.log_power[:, :end]
-        silent = not layout.segments
-        if silent or rng.random() < 0.6:
-            loudest = rng.uniform(-3.0, 1.0) if silent else float(heard.max())
+        quiet = False
+        if layout.segments:
+            if rng.random() < kind.background:
+                heard = self._beside_speech(layout, kind)
+        elif rng.random() < kind.sounds:
+            heard = self._sound(end, kind)
+        else:
+            quiet = True
+        if quiet or rng.random() < 0.6:
+            loudest = rng.uniform(-3.0, 1.0) if quiet else float(heard.max())
             below = rng.uniform(2.3, 6.5) if rng.random() < 0.75 else rng.uniform(1.4, 3.2)
-            if not silent or rng.random() < 0.8:
+            if not quiet or rng.random() < 0.8:
                 heard = add_power(heard, draw_noise(rng, end, loudest - below))
         elsewhere = float(heard.max()) + (rng.uniform(0, 1.0) if rng.random() < 0.35 else 0.0)
-        if silent and rng.random() < 0.6:
+        if quiet and rng.random() < 0.6:
             elsewhere = float(heard.max()) + rng.uniform(1.0, 7.0)
         features = normalize(heard, elsewhere)
-        if rng.random() < 0.3 * kind.strength and not silent:
+        if rng.random() < 0.3 * kind.strength and not quiet:
             mask_randomly(features, rng)
         if end == kind.frames:
             return features

@@ -94,9 +94,10 @@ def test_timestamps_come_in_pairs_and_never_go_back(corpus: Corpus) -> None:
     assert cuts > 10
 
 
-def test_a_silent_window_says_no_speech(corpus: Corpus) -> None:
+@pytest.mark.parametrize("sounds", [0.0, 1.0])
+def test_a_window_without_speech_says_so(corpus: Corpus, sounds: float) -> None:
     tok = tokenizer()
-    kind = WindowKind(600, full=0.0, short=0.0, empty=1.0, timestamps=1.0)
+    kind = WindowKind(600, full=0.0, short=0.0, empty=1.0, timestamps=1.0, sounds=sounds)
     starts = set()
     for window in _draw(corpus, kind, 60):
         assert window.targets[window.tokens.index(tok.sot)] == tok.no_speech
@@ -105,6 +106,25 @@ def test_a_silent_window_says_no_speech(corpus: Corpus) -> None:
         starts.add(start - tok.timestamp_begin)
     assert max(starts) <= 50
     assert len(starts) > 20
+
+
+def test_a_sound_beside_speech_is_softer_or_in_its_pauses(corpus: Corpus) -> None:
+    kind = WindowKind(FULL_WINDOW, full=0.0, short=1.0, empty=0.0)
+    sampler, below, beside = WindowSampler(corpus, random.Random(2)), 0, 0
+    for _ in range(20):
+        layout = sampler._place(kind, "short", prompted=False, may_cut=False)
+        clean = layout.log_power[:, : layout.end]
+        mixed = sampler._beside_speech(layout, kind)
+        spoken = torch.zeros(layout.end, dtype=torch.bool)
+        for _, start, stop in layout.segments:
+            spoken[start:stop] = True
+        assert (mixed >= clean - 1e-4).all()
+        if torch.equal(mixed[:, spoken], clean[:, spoken]):
+            beside += 1
+        else:
+            below += 1
+            assert float(mixed[:, ~spoken].max()) <= float(clean.max()) - 1.1
+    assert min(below, beside) > 4
 
 
 def test_prompts_are_as_transcribe_gives_them(corpus: Corpus) -> None:
