@@ -109,7 +109,7 @@ def siren(samples: int, numbers: np.random.Generator) -> np.ndarray:
 
 def beeps(samples: int, numbers: np.random.Generator) -> np.ndarray:
     """Steady tones that go on, or on and off: dial tones, alarms, machines."""
-    event, since = _events(samples, numbers, 0.1, 3.0)
+    event, _ = _events(samples, numbers, 0.1, 3.0)
     gate = np.ones(samples) if numbers.random() < 0.4 else (event % numbers.integers(2, 5) == 0) * 1.0
     pitches = np.exp(numbers.uniform(np.log(40), np.log(4000), numbers.integers(1, 4)))
     return gate * sum(_tone(np.full(samples, pitch), numbers) for pitch in pitches)

@@ -5,9 +5,9 @@
 - A window begins where the last finished segment of the one before ended, so it may begin with a pause or with the last
   moment of a word; the segments before are its prompt, with their timestamps, cut to 223 tokens.
 - An utterance that does not end inside the window is a lone start timestamp, so that `transcribe` seeks to it.
-- Where nobody speaks, be it silent, noisy or full of music, the target after `<|startoftranscript|>` is `<|nospeech|>`. Nothing starts anywhere, so the first
-  timestamp is drawn evenly from those allowed: its low probability takes the average below `logprob_threshold`, and
-  `transcribe` skips the window.
+- Where nobody speaks, be it silent, noisy or full of music, the target after `<|startoftranscript|>` is
+  `<|nospeech|>`. Nothing starts anywhere, so the first timestamp is drawn evenly from those allowed: its low
+  probability takes the average below `logprob_threshold`, and `transcribe` skips the window.
 """
 
 from __future__ import annotations
