@@ -144,10 +144,13 @@ def _of_nano() -> list[Case]:
         case("one_day", initial_prompt=PROMPT, carry_initial_prompt=True),
         case("two_days", initial_prompt=LONG_PROMPT, carry_initial_prompt=True),
         case("dialogue", prefix="good afternoon"),
-        case("one_day", prefix="good afternoon", sample_len=200),
+        case("one_day", prefix="good afternoon", sample_len=200, temperature=0.0),
         case("dialogue", prefix=[50364, 264, 3847]),
         case("dialogue", prefix="the weather", without_timestamps=True),
-        *(case("dialogue", suppress_tokens=tokens) for tokens in ("", "-1,264,322", [2309, 294, 3847])),
+        *(
+            case("dialogue", suppress_tokens=tokens, temperature=0.0)
+            for tokens in ("", "-1,264,322", [2309, 294, 3847])
+        ),
         case("silence_and_noise", suppress_blank=False),
         case("one_day", suppress_blank=False),
         *(case("one_day", max_initial_timestamp=seconds) for seconds in (None, 0.0, 0.3)),

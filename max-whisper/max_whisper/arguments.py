@@ -182,7 +182,7 @@ def _add_model(parser: argparse.ArgumentParser, *, required: bool = False) -> No
         help="encoder and decoder on MAX, the encoder alone, or openai-whisper itself",
     )
     add("--device", default="auto", choices=["auto", "cpu", "gpu"], help="auto is a GPU where there is one")
-    add("--compute-type", default="auto", choices=["auto", "float32"], help="auto is float32 today")
+    add("--compute-type", default="auto", choices=["auto", "float32", "bfloat16", "int8"], help="auto is float32 today")
 
 
 def _add_language(parser: CommandParser) -> None:

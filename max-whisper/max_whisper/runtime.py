@@ -20,7 +20,9 @@ from max_whisper.cache import cache_dir
 from max_whisper.checkpoint import Checkpoint
 from max_whisper.checkpoint.atomic import replacing
 from max_whisper.dimensions import ModelDimensions
-from max_whisper.errors import DeviceError
+from max_whisper.errors import DeviceError, OptionError
+from max_whisper.graphs import fused
+from max_whisper.packed_weights import packed_weights
 from max_whisper.progress import Progress, Step, silent
 
 DEVICES = ("auto", "cpu", "gpu")
@@ -90,6 +92,49 @@ def load_graphs(
         progress(Step("loading the model"))
         weights = graphs.weights_for_graphs(checkpoint.weights, dims, stored)
         return LoadedGraphs(**session.init_all(compiled, weights_registry=weights), weights=weights)
+
+
+def load_fused_graphs(
+    checkpoint: Checkpoint,
+    device: Device,
+    compute_type: str,
+    progress: Progress = silent,
+    instructions: str | None = None,
+) -> LoadedGraphs:
+    """Compile the graphs of `build_fused_graphs` for this CPU, or read them from the cache, and give them the weights.
+
+    Raises OptionError where there is no operation for the device or for the model's sizes.
+    """
+    dims = checkpoint.dims
+    if device.name != "cpu":
+        raise OptionError(f"compute_type {compute_type} is for CPUs; on a GPU take float32, or device cpu")
+    if not fused.fits(dims):
+        raise OptionError(
+            f"compute_type {compute_type}: {checkpoint.name} has heads of another width than 64; take float32"
+        )
+    chosen = instructions or cpu_instructions()
+
+    def build() -> GraphModule:
+        return fused.build_fused_graphs(dims, compute_type=compute_type, instructions=chosen)
+
+    with _environment_restored():
+        session = engine.InferenceSession(devices=[device.driver])
+        stored = DType.int8 if compute_type == "int8" else DType.bfloat16
+        key = cache_key(dims, device, stored, {"instructions": chosen})
+        compiled = _compile(session, device, key, build, "the encoder and the decoder", "half a minute", progress)
+        weights = packed_weights(checkpoint, compute_type, progress)
+        progress(Step("loading the model"))
+        return LoadedGraphs(**session.init_all(compiled, weights_registry=weights), weights=weights)
+
+
+def cpu_instructions() -> str:
+    """The best of `graphs.fused.INSTRUCTIONS` that this CPU has, as Linux tells; elsewhere `plain`."""
+    flags = set(_cpu_architecture().split())
+    if {"amx_tile", "amx_int8", "amx_bf16"} <= flags:
+        return "amx"
+    if {"avx512f", "avx512_vnni", "avx512_bf16"} <= flags:
+        return "avx512"
+    return "plain"
 
 
 def load_alignment(

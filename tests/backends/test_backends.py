@@ -145,7 +145,11 @@ def test_a_gpu_that_is_not_there_is_said_so(backend: str) -> None:
     ("keywords", "error", "message"),
     [
         ({"backend": "jax"}, max_whisper.OptionError, "backend: one of max, hybrid, torch, got 'jax'"),
-        ({"compute_type": "int4"}, max_whisper.OptionError, "compute_type: one of auto, float32, got 'int4'"),
+        (
+            {"compute_type": "int4"},
+            max_whisper.OptionError,
+            "compute_type: one of auto, float32, bfloat16, int8, got 'int4'",
+        ),
         ({"device": "tpu"}, max_whisper.DeviceError, "unknown device 'tpu': choose one of auto, cpu, gpu"),
         ({"device": "tpu", "backend": "torch"}, max_whisper.DeviceError, "unknown device 'tpu'"),
     ],

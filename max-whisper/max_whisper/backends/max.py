@@ -34,6 +34,8 @@ class MaxFeatures:
 class MaxModel:
     """A SpeechModel whose features, keys, values and caches stay in device buffers."""
 
+    compute_type = "float32"
+
     def __init__(
         self, checkpoint: Checkpoint, device: Device, progress: Progress = silent, *, every_layer: bool = False
     ) -> None:
@@ -81,11 +83,15 @@ class MaxModel:
         There is one KV cache, so a state is valid until the next one is started.
         """
         cross = self._cross(features)
+        padding = self._padding_of(features, padding)
+        caches = self._caches(features.batch * group, self.dims.n_text_ctx + max(padding))
+        return MaxDecoderState(self._graphs.decoder, self._device, self.dims, caches, cross, group, padding)
+
+    def _padding_of(self, features: MaxFeatures, padding: Sequence[int] | None) -> Sequence[int]:
         padding = padding or [0] * features.batch
         if len(padding) != features.batch:
             raise ValueError(f"padding for {len(padding)} windows of {features.batch}")
-        caches = self._caches(features.batch * group, self.dims.n_text_ctx + max(padding))
-        return MaxDecoderState(self._graphs.decoder, self._device, self.dims.n_text_ctx, caches, cross, group, padding)
+        return padding
 
     def cross_attention(self, features: MaxFeatures, tokens: np.ndarray, n_text: int) -> CrossAttention:
         """How the tokens int64 [batch, n] look at the audio of their windows; see SpeechModel.
@@ -178,7 +184,7 @@ def _rows(tensor: driver.Buffer, start: int, stop: int) -> driver.Buffer:
 def _concatenated(tensors: Sequence[driver.Buffer], device: driver.Device) -> driver.Buffer:
     """Copies of tensors, one after the other, in one."""
     shape = (sum(tensor.shape[0] for tensor in tensors), *tensors[0].shape[1:])
-    whole = driver.Buffer(DType.float32, shape, device)
+    whole = driver.Buffer(tensors[0].dtype, shape, device)
     start = 0
     for tensor in tensors:
         stop = start + tensor.shape[0]
@@ -195,7 +201,7 @@ class MaxDecoderState:
         self,
         decoder: engine.Model,
         device: driver.Device,
-        n_text_ctx: int,
+        dims: ModelDimensions,
         caches: Sequence[driver.Buffer],
         cross: Sequence[driver.Buffer],
         group: int,
@@ -203,7 +209,7 @@ class MaxDecoderState:
     ) -> None:
         self._decoder = decoder
         self._device = device
-        self._n_text_ctx = n_text_ctx
+        self._dims = dims
         self._caches = caches
         self._cross = cross
         self._group = group
@@ -230,13 +236,11 @@ class MaxDecoderState:
         tokens: int64 [rows, n], in the order of the caches' rows. All values are [windows, group, ...].
         """
         start, stop = self._n_tokens, self._n_tokens + tokens.shape[1]
-        if stop - self._longest_padding > self._n_text_ctx:
-            raise ValueError(f"{stop - self._longest_padding} tokens do not fit into a context of {self._n_text_ctx}")
-        places = np.maximum(np.arange(start, stop) - self._padding[:, None], 0)
+        places = self._places(start, stop)
         shape = (-1, self._group, stop - start)
         values = self._decoder.execute(
             _on_device(tokens.reshape(shape), self._device),
-            _on_device(np.minimum(places, self._n_text_ctx - 1).reshape(shape), self._device),
+            _on_device(places.reshape(shape), self._device),
             np.array([start], dtype=np.int64),
             _on_device(self._mask(start, stop), self._device),
             _on_device(np.array(positions, dtype=np.int64), self._device),
@@ -245,6 +249,16 @@ class MaxDecoderState:
         )
         self._n_tokens = stop
         return values
+
+    def _places(self, start: int, stop: int) -> np.ndarray:
+        """The positions of tokens start to stop in their texts: int64 [rows, stop - start].
+
+        Raises ValueError where they do not fit.
+        """
+        context = self._dims.n_text_ctx
+        if stop - self._longest_padding > context:
+            raise ValueError(f"{stop - self._longest_padding} tokens do not fit into a context of {context}")
+        return (np.arange(start, stop) - self._padding[:, None]).clip(0, context - 1)
 
     def _mask(self, start: int, stop: int) -> np.ndarray:
         """What keeps tokens start to stop from those after them, and from padding: float32 [rows, 1, length, stop].

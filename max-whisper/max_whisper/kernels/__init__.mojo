@@ -1,1 +1,5 @@
+from .alone import *
+from .convolutions import *
+from .decoder import *
+from .encoder import *
 from .few_rows_linear import *

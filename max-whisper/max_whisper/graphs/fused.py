@@ -1,0 +1,90 @@
+"""A Whisper model for CPUs in 8-bit integers or bfloat16: graphs of a few operations in Mojo that do many layers each.
+
+Activations are float32 between layers; products are of integers or bfloat16. Keys and values are kept as bfloat16, cut
+into tiles as the products read them (kernels/attention.mojo).
+"""
+
+from max.dtype import DType
+from max.graph import BufferType, DeviceRef, Graph, TensorType, TensorValue, Weight, ops
+from max.graph import Module as GraphModule
+
+from max_whisper.dimensions import ModelDimensions
+from max_whisper.graphs.packing import SIDE, is_float32, packed_shapes
+from max_whisper.graphs.whisper import KERNELS
+
+HEAD = 64
+BLOCK_BYTES = SIDE * HEAD * 2
+"""Bytes of one head's keys or values of 32 positions."""
+INSTRUCTIONS = ("amx", "avx512", "plain")
+"""What products are made of: tiles (AMX), dot products (AVX-512 with VNNI and BF16), or what every CPU has."""
+
+
+def head_bytes(positions: int) -> int:
+    """Bytes of one head's keys and values, in whole blocks of 32 positions."""
+    return 2 * -(-positions // SIDE) * BLOCK_BYTES
+
+
+def fits(dims: ModelDimensions) -> bool:
+    """Whether the operations can compute a model of these sizes: heads of 64, as every published model has."""
+    return (
+        dims.n_audio_state == dims.n_text_state
+        and dims.n_audio_state == HEAD * dims.n_audio_head
+        and dims.n_text_state == HEAD * dims.n_text_head
+    )
+
+
+def build_fused_graphs(dims: ModelDimensions, *, compute_type: str, instructions: str) -> GraphModule:
+    """Trace the graphs of a model for a CPU in one module.
+
+    encoder: log-mel windows [batch, n_mels, 2 * n_audio_ctx] -> features [batch, n_audio_ctx, n_audio_state].
+    cross_attention: features -> keys and values of all decoder layers, uint8 [batch, n_text_layer, bytes].
+    decoder: caches uint8 [windows * group, n_text_layer, bytes], updated in place; tokens int64 [windows, group,
+        length]; the position of each in its text, of the same shape; how many tokens the caches hold, int64 [1]; how
+        many of the first tokens stand for nothing, int64 [windows]; int64 [positions]; the output of cross_attention
+        -> logits [windows, group, positions, n_vocab].
+
+    compute_type: `int8` or `bfloat16`. instructions: one of INSTRUCTIONS. Weights are those of `packing.Packer`.
+    """
+    cpu = DeviceRef.CPU()
+    module = GraphModule()
+    parameters: dict[str, bool | int | str | DType] = {"instructions": instructions}
+    typed = {**parameters, "weight": DType.int8 if compute_type == "int8" else DType.bfloat16}
+    shapes = packed_shapes(dims, compute_type)
+
+    def weight(name: str) -> TensorValue:
+        return TensorValue(Weight(name, DType.float32 if is_float32(name) else DType.uint8, shapes[name], cpu))
+
+    def tensor(dtype: DType, *shape: int | str) -> TensorType:
+        return TensorType(dtype, list(shape), cpu)
+
+    features = tensor(DType.float32, "batch", dims.n_audio_ctx, dims.n_audio_state)
+    log_mel = tensor(DType.float32, "batch", dims.n_mels, 2 * dims.n_audio_ctx)
+    with Graph("encoder", input_types=[log_mel], module=module, custom_extensions=[KERNELS]) as graph:
+        inputs = [graph.inputs[0].tensor, weight("encoder.convolutions"), weight("encoder.positional_embedding")]
+        (x,) = ops.custom("encoder_convolutions", cpu, inputs, [features], parameters)
+        inputs = [x.tensor, weight("encoder.blocks"), weight("encoder.ln_post")]
+        graph.output(*ops.custom("encoder_blocks", cpu, inputs, [features], typed))
+
+    bytes_of_cross = dims.n_text_head * head_bytes(dims.n_audio_ctx)
+    with Graph("cross_attention", input_types=[features], module=module, custom_extensions=[KERNELS]) as graph:
+        result = tensor(DType.uint8, "batch", dims.n_text_layer, bytes_of_cross)
+        inputs = [graph.inputs[0].tensor, weight("cross_attention")]
+        graph.output(*ops.custom("cross_keys_values", cpu, inputs, [result], typed))
+
+    names = ("decoder.blocks", "decoder.embedding", "decoder.positional_embedding")
+    input_types = [
+        BufferType(DType.uint8, ["rows", dims.n_text_layer, "bytes"], cpu),
+        tensor(DType.int64, "windows", "group", "length"),
+        tensor(DType.int64, "windows", "group", "length"),
+        tensor(DType.int64, 1),
+        tensor(DType.int64, "windows"),
+        tensor(DType.int64, "positions"),
+        tensor(DType.uint8, "windows", dims.n_text_layer, bytes_of_cross),
+    ]
+    with Graph("decoder", input_types=input_types, module=module, custom_extensions=[KERNELS]) as graph:
+        caches, *tensors = graph.inputs
+        values = [caches.buffer, *(value.tensor for value in tensors), *map(weight, names)]
+        logits = tensor(DType.float32, "windows", "group", "positions", dims.n_vocab)
+        step = {**typed, "audio": dims.n_audio_ctx}
+        graph.output(*ops.inplace_custom("decoder_step", cpu, values, [logits], step))
+    return module

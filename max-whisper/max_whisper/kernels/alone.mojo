@@ -1,0 +1,144 @@
+"""The parts of the fused operations by themselves, so that each can be compared with NumPy and measured."""
+
+import extensibility
+from extensibility import InputTensor, OutputTensor
+from max.algorithm import sync_parallelize
+from max.gpu.host import DeviceContext
+from max.runtime.asyncrt import parallelism_level
+from std.math import ceildiv, min
+from std.memory import alloc
+
+from .attention import BLOCK, HEAD, Keys, Scratch, attend, pack_key, pack_queries, pack_value
+from .functions import gelu
+from .linear import Linear
+from .rows import normalize, to_tiles
+from .tiles import SIDE, TILE, Floats, begin_products, end_products, load, store
+
+
+@extensibility.register("linear_alone")
+struct LinearAlone:
+    """A linear layer over tiles: x float32 [rows, depth] -> float32 [rows, columns], columns a multiple of 32.
+
+    parameters: uint8 [bytes], packed by graphs/packing.py. The layer takes the rows normalized, with `normalization`
+    float32 [2, depth], scale and shift. finish: `store`, or `gelu` for the GELU of the results.
+    """
+
+    @staticmethod
+    def execute[
+        target: StaticString, instructions: StaticString, weight: DType, finish: StaticString
+    ](
+        result: OutputTensor[dtype=DType.float32, rank=2, ...],
+        x: InputTensor[dtype=DType.float32, rank=2, ...],
+        normalization: InputTensor[dtype=DType.float32, rank=2, ...],
+        parameters: InputTensor[dtype=DType.uint8, rank=1, ...],
+        ctx: DeviceContext,
+    ) raises:
+        var rows = x.shape()[0]
+        var depth = x.shape()[1]
+        var columns = result.shape()[1]
+        var linear = Linear[weight](Int(parameters.unsafe_ptr()), columns, depth)
+        var source = Int(x.unsafe_ptr())
+        var scale = Int(normalization.unsafe_ptr())
+        var values = Int(result.unsafe_ptr())
+        comptime together = 4  # sides for which a panel of the weight stays in the cache
+        var sides = ceildiv(rows, SIDE)
+        var parts = ceildiv(sides, together)
+        var n_threads = parallelism_level(None)
+        var own_size = depth * 4 + together * (linear.side_size() + SIDE * 4) + TILE * 4
+        var room = alloc[UInt8](n_threads * own_size, alignment=64)
+        var memory = Int(room)
+
+        def task(thread: Int) {imm}:
+            var normalized = memory + thread * own_size
+            var tiles = normalized + depth * 4
+            var scales = tiles + together * linear.side_size()
+            var block = scales + together * SIDE * 4
+            begin_products[instructions]()
+            for part in range(parts * thread // n_threads, parts * (thread + 1) // n_threads):
+                var first = part * together * SIDE
+                var some = min(together * SIDE, rows - first)
+                for row in range(some):
+                    normalize(source + (first + row) * depth * 4, depth, scale, scale + depth * 4, normalized)
+                    store(scales + row * 4, to_tiles[instructions, weight](normalized, depth, tiles, row))
+                for column in range(0, columns, SIDE):
+                    for side in range(ceildiv(some, SIDE)):
+                        var here = min(SIDE, some - side * SIDE)
+                        var left = tiles + side * linear.side_size()
+                        linear.block[instructions](here, left, scales + side * SIDE * 4, column, block)
+                        for row in range(here):
+                            var place = values + ((first + side * SIDE + row) * columns + column) * 4
+                            comptime for half in range(2):
+                                var sums = load[DType.float32, 16](block + row * SIDE * 4 + half * 64)
+                                comptime if finish == "gelu":
+                                    sums = gelu(sums)
+                                store[DType.float32, 16](place + half * 64, sums)
+            end_products[instructions]()
+
+        sync_parallelize(task, n_threads)
+        room.free()
+
+
+@extensibility.register("attention_alone")
+struct AttentionAlone:
+    """Attention of heads: queries float32 [heads, rows, 64], keys and values float32 [heads, positions, 64] -> as queries.
+
+    Row i sees the positions from first[0] to first[1] + first[2] * i, that one not included.
+    """
+
+    @staticmethod
+    def execute[
+        target: StaticString, instructions: StaticString
+    ](
+        result: OutputTensor[dtype=DType.float32, rank=3, ...],
+        queries: InputTensor[dtype=DType.float32, rank=3, ...],
+        keys: InputTensor[dtype=DType.float32, rank=3, ...],
+        values: InputTensor[dtype=DType.float32, rank=3, ...],
+        first: InputTensor[dtype=DType.int64, rank=1, ...],
+        ctx: DeviceContext,
+    ) raises:
+        var heads = queries.shape()[0]
+        var rows = queries.shape()[1]
+        var positions = keys.shape()[1]
+        var blocks = ceildiv(positions, SIDE)
+        var query_data = Int(queries.unsafe_ptr())
+        var key_data = Int(keys.unsafe_ptr())
+        var value_data = Int(values.unsafe_ptr())
+        var target_data = Int(result.unsafe_ptr())
+        var seen = Int(first.unsafe_ptr())
+        var n_threads = parallelism_level(None)
+        var own_size = (2 * blocks + 1) * BLOCK + Scratch.size(blocks)
+        var room = alloc[UInt8](n_threads * own_size, alignment=64)
+        var memory = Int(room)
+
+        def task(thread: Int) {imm}:
+            var packed = memory + thread * own_size
+            var head_keys = Keys(packed + BLOCK, packed + (1 + blocks) * BLOCK, blocks, positions)
+            var scratch = Scratch.at(packed + (1 + 2 * blocks) * BLOCK, blocks)
+            begin_products[instructions]()
+            for head in range(heads * thread // n_threads, heads * (thread + 1) // n_threads):
+                for position in range(positions):
+                    var place = (head * positions + position) * HEAD * 4
+                    pack_key[instructions](key_data + place, 0, position, head_keys.keys)
+                    pack_key[instructions](key_data + place + SIDE * 4, 1, position, head_keys.keys)
+                    pack_value[instructions](value_data + place, position, blocks, head_keys.values)
+                for side in range(0, rows, SIDE):
+                    var some = min(SIDE, rows - side)
+                    var place = (head * rows + side) * HEAD * 4
+                    pack_queries[instructions](query_data + place, HEAD * 4, some, 0, packed)
+                    pack_queries[instructions](query_data + place + SIDE * 4, HEAD * 4, some, 1, packed)
+                    var grows = Int(load[DType.int64, 1](seen + 16))
+                    attend[instructions](
+                        some,
+                        packed,
+                        head_keys,
+                        Int(load[DType.int64, 1](seen)),
+                        Int(load[DType.int64, 1](seen + 8)) + grows * side,
+                        grows,
+                        scratch,
+                        target_data + place,
+                        HEAD * 4,
+                    )
+            end_products[instructions]()
+
+        sync_parallelize(task, n_threads)
+        room.free()

@@ -1,0 +1,453 @@
+"""A step of the decoder in one operation, in 8-bit integers or bfloat16: tokens in, logits out.
+
+A step for one token reads every weight once and does little with it, so what counts is that nothing else takes time:
+the values of a token go from layer to layer in the caches, and threads meet six times in a layer.
+"""
+
+import extensibility
+from extensibility import InputTensor, OutputTensor, _MutableInputTensor as MutableInputTensor
+from max.algorithm import sync_parallelize
+from max.gpu.host import DeviceContext
+from max.runtime.asyncrt import parallelism_level
+from std.math import ceildiv, max, min
+from std.memory import alloc
+
+from .attention import BLOCK, HEAD, Keys, Scratch, attend, pack_key, pack_queries, pack_value, pack_values
+from .functions import gelu
+from .linear import Linear
+from .rows import normalize, to_tiles
+from .tiles import SIDE, TILE, Floats, begin_products, end_products, load, store, values_in_line
+
+comptime FEW = 64  # rows that one thread normalizes sooner than it wakes others
+
+
+@fieldwise_init
+struct DecoderBlock[weight: DType](ImplicitlyCopyable):
+    """Where one block's parameters lie; scale and shift of a normalization lie together."""
+
+    var attn_ln: Int
+    var queries_keys_values: Linear[Self.weight]
+    var out: Linear[Self.weight]
+    var cross_attn_ln: Int
+    var cross_query: Linear[Self.weight]
+    var cross_out: Linear[Self.weight]
+    var mlp_ln: Int
+    var widen: Linear[Self.weight]
+    var narrow: Linear[Self.weight]
+
+    @staticmethod
+    def at(address: Int, width: Int) -> Self:
+        var normalization = 2 * width * 4
+        var projections = Linear[Self.weight](address + normalization, 3 * width, width)
+        var out = Linear[Self.weight](projections.end(), width, width)
+        var cross_query = Linear[Self.weight](out.end() + normalization, width, width)
+        var cross_out = Linear[Self.weight](cross_query.end(), width, width)
+        var widen = Linear[Self.weight](cross_out.end() + normalization, 4 * width, width)
+        var narrow = Linear[Self.weight](widen.end(), width, 4 * width)
+        return Self(
+            address, projections, out, out.end(), cross_query, cross_out, cross_out.end(), widen, narrow
+        )
+
+
+@fieldwise_init
+struct Text(ImplicitlyCopyable):
+    """The tokens of a step: `length` for each of `group` hypotheses for each window."""
+
+    var windows: Int
+    var group: Int
+    var length: Int
+    var width: Int
+    var held: Int  # tokens that the caches hold before
+    var padding: Int  # where, for each window, an int64 says how many of its first tokens stand for nothing
+
+    def rows(self) -> Int:
+        """Hypotheses of all windows."""
+        return self.windows * self.group
+
+    def tokens(self) -> Int:
+        return self.rows() * self.length
+
+    def heads(self) -> Int:
+        return self.width // HEAD
+
+    def first_seen(self, window: Int) -> Int:
+        return Int(load[DType.int64, 1](self.padding + window * 8))
+
+
+@fieldwise_init
+struct Caches(ImplicitlyCopyable):
+    """Keys and values of all layers of some texts or windows: for each head its keys, then its values."""
+
+    var address: Int
+    var layers: Int
+    var layer_size: Int
+    var heads: Int
+
+    @always_inline
+    def keys(self, number: Int, layer: Int, head: Int, used: Int) -> Keys:
+        var capacity = self.layer_size // (self.heads * 2 * BLOCK)
+        var keys = self.address + (number * self.layers + layer) * self.layer_size + head * 2 * capacity * BLOCK
+        return Keys(keys, keys + capacity * BLOCK, capacity, used)
+
+
+@fieldwise_init
+struct Memory(ImplicitlyCopyable):
+    """What all threads share in a step, and after it what each has for itself."""
+
+    var x: Int  # float32 [tokens, width]
+    var wide: Int  # float32 [tokens, 4 * width]
+    var attended: Int  # float32 [tokens, width]
+    var tiles: Int  # [tokens, 4 * width] as tiles
+    var scales: Int  # float32 [tokens]
+    var own: Int
+    var own_size: Int
+
+    @staticmethod
+    def own_size_of(width: Int, blocks: Int) -> Int:
+        return 16 * width + BLOCK + Scratch.size(blocks)
+
+    @staticmethod
+    def size(tokens: Int, width: Int, blocks: Int, n_threads: Int) -> Int:
+        var room = ceildiv(tokens, SIDE) * SIDE
+        return room * (32 * width + 64) + n_threads * Self.own_size_of(width, blocks)
+
+    @staticmethod
+    def at(address: Int, tokens: Int, width: Int, blocks: Int) -> Self:
+        var room = ceildiv(tokens, SIDE) * SIDE
+        var wide = address + room * 4 * width
+        var attended = wide + room * 16 * width
+        var tiles = attended + room * 4 * width
+        var scales = tiles + room * 8 * width
+        return Self(address, wide, attended, tiles, scales, scales + room * 64, Self.own_size_of(width, blocks))
+
+    @always_inline
+    def values(self, thread: Int) -> Int:
+        """A thread's float32 [4 * width]."""
+        return self.own + thread * self.own_size
+
+    @always_inline
+    def queries(self, thread: Int, width: Int) -> Int:
+        """A thread's queries of 32 rows, as tiles."""
+        return self.values(thread) + 16 * width
+
+    @always_inline
+    def attention(self, thread: Int, width: Int, blocks: Int) -> Scratch:
+        return Scratch.at(self.queries(thread, width) + BLOCK, blocks)
+
+
+@fieldwise_init
+struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
+    """A step under way."""
+
+    var text: Text
+    var memory: Memory
+    var blocks: Int  # of 32 positions that attention has room for
+    var n_threads: Int
+
+    def prepare(self, source: Int, rows: Int, width: Int, normalization: Int):
+        """Rows float32 [rows, width] as tiles, normalized before unless `normalization` is 0."""
+
+        @always_inline
+        def some(thread: Int, first: Int, last: Int) {imm}:
+            for row in range(first, last):
+                var values = source + row * width * 4
+                if normalization:
+                    normalize(values, width, normalization, normalization + width * 4, self.memory.values(thread))
+                    values = self.memory.values(thread)
+                var scale = to_tiles[Self.instructions, Self.weight](values, width, self.memory.tiles, row)
+                store(self.memory.scales + row * 4, scale)
+
+        if rows <= FEW:
+            some(0, 0, rows)
+            return
+
+        def task(thread: Int) {imm}:
+            some(thread, rows * thread // self.n_threads, rows * (thread + 1) // self.n_threads)
+
+        sync_parallelize(task, self.n_threads)
+
+    @always_inline
+    def block(self, linear: Linear[Self.weight], rows: Int, side: Int, column: Int, scratch: Scratch):
+        """32 columns of a linear layer for the prepared rows of a side, to the scratch's block."""
+        linear.block[Self.instructions](
+            min(SIDE, rows - side * SIDE),
+            self.memory.tiles + side * linear.side_size(),
+            self.memory.scales + side * SIDE * 4,
+            column,
+            scratch.block,
+        )
+
+    def linear[finish: StaticString](self, linear: Linear[Self.weight], target: Int, rows: Int, columns: Int):
+        """A linear layer of the prepared rows to float32 [rows, columns].
+
+        finish: `store` for the results themselves, `gelu` for that of them, `add` to add them to what is there.
+        columns: those of the target; the layer's last ones may be only for filling.
+        """
+        var panels = linear.columns // SIDE
+
+        def task(thread: Int) {imm}:
+            var scratch = self.memory.attention(thread, self.text.width, self.blocks)
+            begin_products[Self.instructions]()
+            for panel in range(panels * thread // self.n_threads, panels * (thread + 1) // self.n_threads):
+                var column = panel * SIDE
+                for side in range(ceildiv(rows, SIDE)):
+                    self.block(linear, rows, side, column, scratch)
+                    for row in range(min(SIDE, rows - side * SIDE)):
+                        var place = target + ((side * SIDE + row) * columns + column) * 4
+                        var result = scratch.block + row * SIDE * 4
+                        if column + SIDE > columns:
+                            for i in range(columns - column):
+                                store(place + i * 4, load[DType.float32, 1](result + i * 4))
+                            continue
+                        comptime for half in range(2):
+                            var values = load[DType.float32, 16](result + half * 64)
+                            comptime if finish == "gelu":
+                                values = gelu(values)
+                            elif finish == "add":
+                                values += load[DType.float32, 16](place + half * 64)
+                            store[DType.float32, 16](place + half * 64, values)
+            end_products[Self.instructions]()
+
+        sync_parallelize(task, self.n_threads)
+
+    @always_inline
+    def _attend_rows(
+        self, thread: Int, first: Int, rows: Int, head: Int, stride: Int, keys: Keys, start: Int, seen: Int, grows: Int
+    ):
+        """Attention of tokens that follow each other; their queries are in `wide`, `stride` columns from one to the next."""
+        var width = self.text.width
+        var scratch = self.memory.attention(thread, width, self.blocks)
+        var queries = self.memory.queries(thread, width)
+        for side in range(0, rows, SIDE):
+            var some = min(SIDE, rows - side)
+            var place = self.memory.wide + ((first + side) * stride + head * HEAD) * 4
+            pack_queries[Self.instructions](place, stride * 4, some, 0, queries)
+            pack_queries[Self.instructions](place + SIDE * 4, stride * 4, some, 1, queries)
+            attend[Self.instructions](
+                some,
+                queries,
+                keys,
+                start,
+                seen + grows * side,
+                grows,
+                scratch,
+                self.memory.attended + ((first + side) * width + head * HEAD) * 4,
+                width * 4,
+            )
+
+    @always_inline
+    def _columns_of_head(self, linear: Linear[Self.weight], thread: Int, first: Int, head: Int, stride: Int):
+        """The 64 columns from `first` on of a linear layer that belong to a head, for all tokens, to `wide`."""
+        var scratch = self.memory.attention(thread, self.text.width, self.blocks)
+        var rows = self.text.tokens()
+        for half in range(2):
+            var column = first + head * HEAD + half * SIDE
+            for side in range(ceildiv(rows, SIDE)):
+                self.block(linear, rows, side, column, scratch)
+                for row in range(min(SIDE, rows - side * SIDE)):
+                    var place = self.memory.wide + ((side * SIDE + row) * stride + column) * 4
+                    comptime for part in range(2):
+                        var values = load[DType.float32, 16](scratch.block + row * SIDE * 4 + part * 64)
+                        store[DType.float32, 16](place + part * 64, values)
+
+    def attend_to_text(self, linear: Linear[Self.weight], caches: Caches, layer: Int):
+        """Queries, keys and values of the prepared tokens, the caches' new entries, and attention to all of them."""
+        var text = self.text
+        var width = text.width
+
+        def task(thread: Int) {imm}:
+            begin_products[Self.instructions]()
+            for head in range(text.heads() * thread // self.n_threads, text.heads() * (thread + 1) // self.n_threads):
+                for kind in range(3):
+                    self._columns_of_head(linear, thread, kind * width, head, 3 * width)
+                for row in range(text.rows()):
+                    var keys = caches.keys(row, layer, head, text.held + text.length)
+                    for i in range(text.length):
+                        var token = self.memory.wide + ((row * text.length + i) * 3 * width + head * HEAD) * 4
+                        pack_key[Self.instructions](token + width * 4, 0, text.held + i, keys.keys)
+                        pack_key[Self.instructions](token + width * 4 + SIDE * 4, 1, text.held + i, keys.keys)
+                        pack_value[Self.instructions](token + 2 * width * 4, text.held + i, keys.capacity, keys.values)
+                    self._attend_rows(
+                        thread,
+                        row * text.length,
+                        text.length,
+                        head,
+                        3 * width,
+                        keys,
+                        text.first_seen(row // text.group),
+                        text.held + 1,
+                        1,
+                    )
+            end_products[Self.instructions]()
+
+        sync_parallelize(task, self.n_threads)
+
+    def attend_to_audio(self, linear: Linear[Self.weight], cross: Caches, layer: Int, positions: Int):
+        """Queries of the prepared tokens and attention to the positions of their windows."""
+        var text = self.text
+        var width = text.width
+
+        def task(thread: Int) {imm}:
+            begin_products[Self.instructions]()
+            for head in range(text.heads() * thread // self.n_threads, text.heads() * (thread + 1) // self.n_threads):
+                self._columns_of_head(linear, thread, 0, head, width)
+                for window in range(text.windows):
+                    var keys = cross.keys(window, layer, head, positions)
+                    var tokens = text.group * text.length
+                    self._attend_rows(thread, window * tokens, tokens, head, width, keys, 0, positions, 0)
+            end_products[Self.instructions]()
+
+        sync_parallelize(task, self.n_threads)
+
+
+@extensibility.register("decoder_step")
+struct DecoderStep:
+    """Append tokens to the caches: logits float32 [windows, group, positions, n_vocab] after some of them.
+
+    tokens, places: int64 [windows, group, length], and each one's position in its text. held: int64 [1], tokens that the
+    caches hold. padding: int64 [windows], how many of the first tokens stand for nothing. positions: int64 [positions],
+    indices into the tokens. caches: uint8 [windows * group, layers, bytes], updated. cross: uint8 [windows, layers,
+    bytes], as `cross_keys_values` gives it for `audio` positions. parameters: uint8 [layers, bytes]; embedding: uint8
+    [bytes], the last normalization and the token embedding (both from graphs/packing.py); positional_embedding: float32
+    [n_text_ctx, width].
+    """
+
+    @staticmethod
+    def execute[
+        target: StaticString, instructions: StaticString, weight: DType, audio: Int
+    ](
+        result: OutputTensor[dtype=DType.float32, rank=4, ...],
+        caches: MutableInputTensor[dtype=DType.uint8, rank=3, ...],
+        tokens: InputTensor[dtype=DType.int64, rank=3, ...],
+        places: InputTensor[dtype=DType.int64, rank=3, ...],
+        held: InputTensor[dtype=DType.int64, rank=1, ...],
+        padding: InputTensor[dtype=DType.int64, rank=1, ...],
+        positions: InputTensor[dtype=DType.int64, rank=1, ...],
+        cross: InputTensor[dtype=DType.uint8, rank=3, ...],
+        parameters: InputTensor[dtype=DType.uint8, rank=2, ...],
+        embedding: InputTensor[dtype=DType.uint8, rank=1, ...],
+        positional_embedding: InputTensor[dtype=DType.float32, rank=2, ...],
+        ctx: DeviceContext,
+    ) raises:
+        var shape = tokens.shape()
+        var width = positional_embedding.shape()[1]
+        var n_vocab = result.shape()[3]
+        var n_positions = positions.shape()[0]
+        var n_layers = parameters.shape()[0]
+        var held_before = Int(held.unsafe_ptr().unsafe_load())
+        var text = Text(shape[0], shape[1], shape[2], width, held_before, Int(padding.unsafe_ptr()))
+        var own = Caches(Int(caches.unsafe_ptr()), n_layers, caches.shape()[2], text.heads())
+        var given = Caches(Int(cross.unsafe_ptr()), n_layers, cross.shape()[2], text.heads())
+        var blocks = ceildiv(max(audio, text.held + text.length), SIDE)
+        var n_threads = parallelism_level(None)
+        var room = alloc[UInt8](Memory.size(text.tokens(), width, blocks, n_threads), alignment=64)
+        var memory = Memory.at(Int(room), text.tokens(), width, blocks)
+        var step = Step[instructions, weight](text, memory, blocks, n_threads)
+        var last_ln = Int(embedding.unsafe_ptr())
+        var vocabulary = Linear[weight](last_ln + 2 * width * 4, ceildiv(n_vocab, SIDE) * SIDE, width)
+
+        var token_data = Int(tokens.unsafe_ptr())
+        var place_data = Int(places.unsafe_ptr())
+        var positional = Int(positional_embedding.unsafe_ptr())
+        for i in range(text.tokens()):
+            var x = memory.x + i * width * 4
+            vocabulary.weights_of(Int(load[DType.int64, 1](token_data + i * 8)), x)
+            var place = positional + Int(load[DType.int64, 1](place_data + i * 8)) * width * 4
+            for j in range(0, width, 16):
+                var values = load[DType.float32, 16](x + j * 4) + load[DType.float32, 16](place + j * 4)
+                store[DType.float32, 16](x + j * 4, values)
+
+        var n_tokens = text.tokens()
+        for layer in range(n_layers):
+            var address = Int(parameters.unsafe_ptr()) + layer * parameters.shape()[1]
+            var block = DecoderBlock[weight].at(address, width)
+            step.prepare(memory.x, n_tokens, width, block.attn_ln)
+            step.attend_to_text(block.queries_keys_values, own, layer)
+            step.prepare(memory.attended, n_tokens, width, 0)
+            step.linear["add"](block.out, memory.x, n_tokens, width)
+            step.prepare(memory.x, n_tokens, width, block.cross_attn_ln)
+            step.attend_to_audio(block.cross_query, given, layer, audio)
+            step.prepare(memory.attended, n_tokens, width, 0)
+            step.linear["add"](block.cross_out, memory.x, n_tokens, width)
+            step.prepare(memory.x, n_tokens, width, block.mlp_ln)
+            step.linear["gelu"](block.widen, memory.wide, n_tokens, 4 * width)
+            step.prepare(memory.wide, n_tokens, 4 * width, 0)
+            step.linear["add"](block.narrow, memory.x, n_tokens, width)
+
+        var position_data = Int(positions.unsafe_ptr())
+        for row in range(text.rows()):
+            for i in range(n_positions):
+                var token = row * text.length + Int(load[DType.int64, 1](position_data + i * 8))
+                for j in range(0, width, 16):
+                    var values = load[DType.float32, 16](memory.x + (token * width + j) * 4)
+                    store[DType.float32, 16](memory.attended + ((row * n_positions + i) * width + j) * 4, values)
+        var n_rows = text.rows() * n_positions
+        step.prepare(memory.attended, n_rows, width, last_ln)
+        step.linear["store"](vocabulary, Int(result.unsafe_ptr()), n_rows, n_vocab)
+        room.free()
+
+
+@extensibility.register("cross_keys_values")
+struct CrossKeysValues:
+    """Keys and values of cross-attention in all layers of the decoder, from features float32 [windows, length, width].
+
+    parameters: uint8 [layers, bytes], a linear layer each, keys first. The result, uint8 [windows, layers, bytes], has
+    for each head the keys of all positions, then the values, both as attention.mojo describes.
+    """
+
+    @staticmethod
+    def execute[
+        target: StaticString, instructions: StaticString, weight: DType
+    ](
+        result: OutputTensor[dtype=DType.uint8, rank=3, ...],
+        features: InputTensor[dtype=DType.float32, rank=3, ...],
+        parameters: InputTensor[dtype=DType.uint8, rank=2, ...],
+        ctx: DeviceContext,
+    ) raises:
+        var shape = features.shape()
+        var length = shape[1]
+        var width = shape[2]
+        var n_layers = parameters.shape()[0]
+        var given = Caches(Int(result.unsafe_ptr()), n_layers, result.shape()[2], width // HEAD)
+        var n_threads = parallelism_level(None)
+        comptime in_line = values_in_line[weight]()
+        var steps = ceildiv(width, in_line)
+        var own_size = 2 * steps * TILE + SIDE * 4 + TILE * 4 + 64
+        var room = alloc[UInt8](n_threads * own_size, alignment=64)
+        var memory = Int(room)
+        var source = Int(features.unsafe_ptr())
+        var layers = Int(parameters.unsafe_ptr())
+        var layer_size = parameters.shape()[1]
+        var sides = ceildiv(length, SIDE)
+        var n_parts = sides * shape[0]
+
+        def task(thread: Int) {imm}:
+            var tiles = memory + thread * own_size
+            var scales = tiles + 2 * steps * TILE
+            var block = scales + SIDE * 4
+            begin_products[instructions]()
+            for index in range(n_parts * thread // n_threads, n_parts * (thread + 1) // n_threads):
+                var window = index // sides
+                var side = index % sides
+                var rows = min(SIDE, length - side * SIDE)
+                for row in range(rows):
+                    var place = source + ((window * length + side * SIDE + row) * width) * 4
+                    store(scales + row * 4, to_tiles[instructions, weight](place, width, tiles, row))
+                for layer in range(n_layers):
+                    var linear = Linear[weight](layers + layer * layer_size, 2 * width, width)
+                    for column in range(0, 2 * width, SIDE):
+                        linear.block[instructions](rows, tiles, scales, column, block)
+                        var keys = given.keys(window, layer, column % width // HEAD, length)
+                        var half = column % HEAD // SIDE
+                        if column < width:
+                            for row in range(rows):
+                                pack_key[instructions](block + row * SIDE * 4, half, side * SIDE + row, keys.keys)
+                        else:
+                            for row in range(rows, SIDE):
+                                for i in range(0, SIDE, 16):
+                                    store[DType.float32, 16](block + (row * SIDE + i) * 4, Floats(0))
+                            pack_values[instructions](block, half, side, keys.capacity, keys.values)
+            end_products[instructions]()
+
+        sync_parallelize(task, n_threads)
+        room.free()

@@ -1,0 +1,313 @@
+"""The blocks of the encoder in one operation, in 8-bit integers or bfloat16.
+
+Each block is two passes over the rows of all windows: queries, keys and values; then everything that needs no other row
+but through those. A task takes up to 128 rows through a pass, so that their values stay in its core's cache and each
+weight that is read serves all of them.
+"""
+
+import extensibility
+from extensibility import InputTensor, OutputTensor
+from max.algorithm import sync_parallelize
+from max.gpu.host import DeviceContext
+from max.runtime.asyncrt import parallelism_level
+from std.math import ceildiv, max, min
+from std.memory import alloc
+
+from .attention import BLOCK, HEAD, Keys, Scratch, attend, pack_key, pack_queries, pack_values
+from .functions import gelu
+from .linear import Linear
+from .rows import normalize, to_tiles
+from .tiles import (
+    LINE,
+    LINES,
+    SIDE,
+    TILE,
+    Floats,
+    begin_products,
+    end_products,
+    load,
+    store,
+    to_bfloat16,
+    values_in_line,
+)
+
+comptime MOST_ROWS = 128  # that a task takes at once
+
+
+@fieldwise_init
+struct Sizes(ImplicitlyCopyable):
+    """The sizes of an encoder, and of the queries, keys and values that its blocks keep."""
+
+    var windows: Int
+    var length: Int
+    var width: Int
+
+    def heads(self) -> Int:
+        return self.width // HEAD
+
+    def blocks(self) -> Int:
+        """Blocks of 32 positions that a window has, the last one perhaps in part."""
+        return ceildiv(self.length, SIDE)
+
+    def head_size(self) -> Int:
+        """Bytes of one head's queries, keys or values in a window."""
+        return self.blocks() * BLOCK
+
+    def window_size(self) -> Int:
+        """Bytes of a window's queries, keys or values."""
+        return self.heads() * self.head_size()
+
+
+@fieldwise_init
+struct EncoderBlock[weight: DType](ImplicitlyCopyable):
+    """Where one block's parameters lie; scale and shift of a normalization lie together."""
+
+    var attn_ln: Int
+    var queries_keys_values: Linear[Self.weight]
+    var out: Linear[Self.weight]
+    var mlp_ln: Int
+    var widen: Linear[Self.weight]
+    var narrow: Linear[Self.weight]
+
+    @staticmethod
+    def at(address: Int, width: Int) -> Self:
+        var normalization = 2 * width * 4
+        var projections = Linear[Self.weight](address + normalization, 3 * width, width)
+        var out = Linear[Self.weight](projections.end(), width, width)
+        var widen = Linear[Self.weight](out.end() + normalization, 4 * width, width)
+        var narrow = Linear[Self.weight](widen.end(), width, 4 * width)
+        return Self(address, projections, out, out.end(), widen, narrow)
+
+
+@fieldwise_init
+struct Memory(ImplicitlyCopyable):
+    """A task's own memory for up to 128 rows."""
+
+    var values: Int  # float32 [4 * width]
+    var scales: Int  # float32 [128]
+    var tiles: Int  # [128, width] as tiles
+    var attended: Int  # float32 [128, width]; afterwards the MLP's hidden values, bfloat16 [128, 4 * width]
+    var hidden: Int  # [128, 4 * width] as tiles
+    var attention: Scratch
+
+    @staticmethod
+    def size(sizes: Sizes) -> Int:
+        return (16 + 18 * MOST_ROWS) * sizes.width + 4 * MOST_ROWS + Scratch.size(sizes.blocks())
+
+    @staticmethod
+    def at(address: Int, sizes: Sizes) -> Self:
+        var scales = address + 16 * sizes.width
+        var tiles = scales + 4 * MOST_ROWS
+        var attended = tiles + 2 * MOST_ROWS * sizes.width
+        var hidden = attended + 8 * MOST_ROWS * sizes.width
+        var attention = Scratch.at(hidden + 8 * MOST_ROWS * sizes.width, sizes.blocks())
+        return Self(address, scales, tiles, attended, hidden, attention)
+
+
+@fieldwise_init
+struct Part(ImplicitlyCopyable):
+    """Rows of one window."""
+
+    var x: Int  # float32 [length, width], of the window
+    var queries: Int  # of the window
+    var keys: Int
+    var values: Int
+    var first: Int  # a multiple of 32
+    var rows: Int
+
+    def sides(self) -> Int:
+        """Blocks of 32 rows, the last one perhaps in part."""
+        return ceildiv(self.rows, SIDE)
+
+    def rows_of(self, side: Int) -> Int:
+        return min(SIDE, self.rows - side * SIDE)
+
+
+@always_inline
+def _normalized_tiles[
+    instructions: StaticString, weight: DType
+](part: Part, width: Int, normalization: Int, memory: Memory):
+    """The part's rows, normalized, as tiles."""
+    for row in range(part.rows):
+        var place = part.x + (part.first + row) * width * 4
+        normalize(place, width, normalization, normalization + width * 4, memory.values)
+        var scale = to_tiles[instructions, weight](memory.values, width, memory.tiles, row)
+        store(memory.scales + row * 4, scale)
+
+
+def project[
+    instructions: StaticString, weight: DType
+](sizes: Sizes, part: Part, block: EncoderBlock[weight], memory: Memory):
+    """The part's queries, keys and values."""
+    _normalized_tiles[instructions, weight](part, sizes.width, block.attn_ln, memory)
+    var linear = block.queries_keys_values
+    var result = memory.attention.block
+    for column in range(0, linear.columns, SIDE):
+        var kind = column // sizes.width
+        var place = column % sizes.width // HEAD * sizes.head_size()
+        var half = column % HEAD // SIDE
+        for side in range(part.sides()):
+            var rows = part.rows_of(side)
+            linear.block[instructions](
+                rows, memory.tiles + side * linear.side_size(), memory.scales + side * SIDE * 4, column, result
+            )
+            var number = part.first // SIDE + side
+            if kind == 0:
+                pack_queries[instructions](result, SIDE * 4, rows, half, part.queries + place + number * BLOCK)
+            elif kind == 1:
+                for row in range(rows):
+                    pack_key[instructions](result + row * SIDE * 4, half, number * SIDE + row, part.keys + place)
+            else:
+                for row in range(rows, SIDE):
+                    for i in range(0, SIDE, 16):
+                        store[DType.float32, 16](result + (row * SIDE + i) * 4, Floats(0))
+                pack_values[instructions](result, half, number, sizes.blocks(), part.values + place)
+
+
+def finish[
+    instructions: StaticString, weight: DType
+](sizes: Sizes, part: Part, block: EncoderBlock[weight], memory: Memory):
+    """Attention, its output projection and the MLP of the part, in place; the window's keys and values are all there."""
+    var width = sizes.width
+    for head in range(sizes.heads()):
+        var place = head * sizes.head_size()
+        var keys = Keys(part.keys + place, part.values + place, sizes.blocks(), sizes.length)
+        for side in range(part.sides()):
+            var queries = part.queries + place + (part.first // SIDE + side) * BLOCK
+            var result = memory.attended + (side * SIDE * width + head * HEAD) * 4
+            attend[instructions](
+                part.rows_of(side), queries, keys, 0, sizes.length, 0, memory.attention, result, width * 4
+            )
+    for row in range(part.rows):
+        var scale = to_tiles[instructions, weight](memory.attended + row * width * 4, width, memory.tiles, row)
+        store(memory.scales + row * 4, scale)
+    _add[instructions](part, block.out, memory.tiles, memory)
+    _normalized_tiles[instructions, weight](part, width, block.mlp_ln, memory)
+    _widen[instructions](part, block.widen, memory)
+    _add[instructions](part, block.narrow, memory.hidden, memory)
+
+
+def _add[
+    instructions: StaticString, weight: DType
+](part: Part, linear: Linear[weight], tiles: Int, memory: Memory):
+    """Add a linear layer's results to the part's rows."""
+    var result = memory.attention.block
+    for column in range(0, linear.columns, SIDE):
+        for side in range(part.sides()):
+            var rows = part.rows_of(side)
+            linear.block[instructions](
+                rows, tiles + side * linear.side_size(), memory.scales + side * SIDE * 4, column, result
+            )
+            for row in range(rows):
+                var place = part.x + ((part.first + side * SIDE + row) * linear.columns + column) * 4
+                comptime for half in range(2):
+                    var added = load[DType.float32, 16](result + row * SIDE * 4 + half * 64)
+                    store[DType.float32, 16](place + half * 64, load[DType.float32, 16](place + half * 64) + added)
+
+
+def _widen[
+    instructions: StaticString, weight: DType
+](part: Part, linear: Linear[weight], memory: Memory):
+    """The first half of the MLP: GELU of a linear layer, as tiles for the second half."""
+    var result = memory.attention.block
+    var depth = linear.columns
+    comptime in_line = values_in_line[DType.bfloat16]()
+    for column in range(0, depth, SIDE):
+        for side in range(part.sides()):
+            var rows = part.rows_of(side)
+            linear.block[instructions](
+                rows, memory.tiles + side * linear.side_size(), memory.scales + side * SIDE * 4, column, result
+            )
+            for row in range(rows):
+                var number = side * SIDE + row
+                var place = memory.attended + (number * depth + column) * 2
+                comptime if weight == DType.bfloat16:
+                    var tile = memory.hidden + (number // LINES * (depth // in_line) + column // in_line) * TILE
+                    place = tile + number % LINES * LINE
+                comptime for half in range(2):
+                    var values = gelu(load[DType.float32, 16](result + row * SIDE * 4 + half * 64))
+                    store[DType.uint16, 16](place + half * 32, to_bfloat16[instructions](values))
+    comptime if weight == DType.int8:
+        # A row's scale is known when all of its columns are.
+        for row in range(part.rows):
+            for i in range(0, depth, 16):
+                var values = load[DType.bfloat16, 16](memory.attended + (row * depth + i) * 2)
+                store[DType.float32, 16](memory.values + i * 4, values.cast[DType.float32]())
+            var scale = to_tiles[instructions, weight](memory.values, depth, memory.hidden, row)
+            store(memory.scales + row * 4, scale)
+
+
+@extensibility.register("encoder_blocks")
+struct EncoderBlocks:
+    """All blocks of the encoder and its last normalization: x float32 [windows, length, width] -> the same.
+
+    parameters: uint8 [layers, bytes], packed by graphs/packing.py. ln_post: float32
+    [2, width], scale and shift.
+    """
+
+    @staticmethod
+    def execute[
+        target: StaticString, instructions: StaticString, weight: DType
+    ](
+        result: OutputTensor[dtype=DType.float32, rank=3, ...],
+        x: InputTensor[dtype=DType.float32, rank=3, ...],
+        parameters: InputTensor[dtype=DType.uint8, rank=2, ...],
+        ln_post: InputTensor[dtype=DType.float32, rank=2, ...],
+        ctx: DeviceContext,
+    ) raises:
+        var shape = x.shape()
+        var sizes = Sizes(shape[0], shape[1], shape[2])
+        var n_threads = parallelism_level(None)
+        var together = max(1, min(MOST_ROWS // SIDE, sizes.blocks() * sizes.windows // n_threads))
+        var parts = ceildiv(sizes.blocks(), together)
+        var n_parts = parts * sizes.windows
+        var tensor_size = sizes.windows * sizes.window_size()
+        var memory = alloc[UInt8](3 * tensor_size + n_threads * Memory.size(sizes), alignment=64)
+        var tensors = Int(memory)
+        var values = Int(result.unsafe_ptr())
+        var source = x.unsafe_ptr()
+        var layers = Int(parameters.unsafe_ptr())
+        var layer_size = parameters.shape()[1]
+        for i in range(0, sizes.windows * sizes.length * sizes.width, 16):
+            store[DType.float32, 16](values + i * 4, source.unsafe_offset(i).unsafe_load[width=16]())
+
+        var n_layers = parameters.shape()[0]
+        var last_ln = Int(ln_post.unsafe_ptr())
+        for layer in range(n_layers):
+            var block = EncoderBlock[weight].at(layers + layer * layer_size, sizes.width)
+
+            @always_inline
+            def over_parts[is_last: Bool](number: Int) {imm}:
+                var own = Memory.at(tensors + 3 * tensor_size + number * Memory.size(sizes), sizes)
+                begin_products[instructions]()
+                for index in range(n_parts * number // n_threads, n_parts * (number + 1) // n_threads):
+                    var window = index // parts
+                    var first = index % parts * together * SIDE
+                    var queries = tensors + window * sizes.window_size()
+                    var part = Part(
+                        values + window * sizes.length * sizes.width * 4,
+                        queries,
+                        queries + tensor_size,
+                        queries + 2 * tensor_size,
+                        first,
+                        min(together * SIDE, sizes.length - first),
+                    )
+                    comptime if is_last:
+                        finish[instructions](sizes, part, block, own)
+                        if layer == n_layers - 1:
+                            for row in range(part.rows):
+                                var place = part.x + (part.first + row) * sizes.width * 4
+                                normalize(place, sizes.width, last_ln, last_ln + sizes.width * 4, place)
+                    else:
+                        project[instructions](sizes, part, block, own)
+                end_products[instructions]()
+
+            def projecting(number: Int) {imm}:
+                over_parts[False](number)
+
+            def finishing(number: Int) {imm}:
+                over_parts[True](number)
+
+            sync_parallelize(projecting, n_threads)
+            sync_parallelize(finishing, n_threads)
+        memory.free()

@@ -1,0 +1,251 @@
+"""Matrix products of 32 x 32 results out of tiles of 1 KB, the one primitive on which the other kernels stand.
+
+A tile is 16 lines of 64 bytes. On the left a line is a row's next 64 bytes along the depth: 64 values of 8 bits, or 32 of
+16 bits. On the right a line belongs to the next 4 bytes of depth and holds them for 16 columns, one column after the
+other. That is how AMX reads its operands, and AVX-512's dot products (VNNI, BF16) read the same lines one at a time.
+"""
+
+from std.ffi import external_call
+from std.memory import bitcast
+from std.sys import inlined_assembly, llvm_intrinsic
+
+comptime SIDE = 32  # rows and columns of a result
+comptime LINE = 64  # bytes
+comptime LINES = 16  # lines of a tile; rows or columns that one tile has
+comptime TILE = LINE * LINES  # bytes
+
+comptime Data[dtype: DType] = Pointer[Scalar[dtype], MutAnyOrigin]
+comptime Floats = SIMD[DType.float32, 16]
+
+
+@always_inline
+def at[dtype: DType](address: Int) -> Data[dtype]:
+    return Data[dtype](unsafe_from_address=address)
+
+
+@always_inline
+def load[dtype: DType, width: Int](address: Int) -> SIMD[dtype, width]:
+    return at[dtype](address).unsafe_load[width=width]()
+
+
+@always_inline
+def store[dtype: DType, width: Int](address: Int, values: SIMD[dtype, width]):
+    at[dtype](address).unsafe_store(values)
+
+
+@always_inline
+def store[dtype: DType, //](address: Int, value: Scalar[dtype]):
+    at[dtype](address).unsafe_store(value)
+
+
+@always_inline
+def values_in_line[weight: DType]() -> Int:
+    """Values along the depth that a line on the left has."""
+    return 64 if weight == DType.int8 else 32
+
+
+@always_inline
+def to_bfloat16[instructions: StaticString](values: Floats) -> SIMD[DType.uint16, 16]:
+    """Values rounded to bfloat16, as their bits."""
+    comptime if instructions == "amx" or instructions == "avx512":
+        return inlined_assembly[
+            "vcvtneps2bf16 $1, $0", SIMD[DType.uint16, 16], constraints="=v,v", has_side_effect=False
+        ](values)
+    else:
+        return bitcast[DType.uint16, 16](values.cast[DType.bfloat16]())
+
+
+@always_inline
+def begin_products[instructions: StaticString]():
+    """What a thread does before its first product."""
+    comptime if instructions == "amx":
+        # Linux gives tiles to processes that ask: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA).
+        _ = external_call["syscall", Int](Int(158), Int(0x1023), Int(18))
+        var configuration = Array[UInt8, 64](fill=0)
+        configuration[0] = 1  # palette
+        for tile in range(8):
+            configuration[16 + 2 * tile] = LINE
+            configuration[48 + tile] = LINES
+        inlined_assembly["ldtilecfg ($0)", NoneType, constraints="r,~{memory}", has_side_effect=True](
+            configuration.unsafe_ptr()
+        )
+
+
+@always_inline
+def end_products[instructions: StaticString]():
+    """What a thread does after its last product, so that nobody saves tiles that are not used."""
+    comptime if instructions == "amx":
+        inlined_assembly["tilerelease", NoneType, constraints="", has_side_effect=True]()
+
+
+@always_inline
+def product[
+    instructions: StaticString, weight: DType
+](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
+    """The product of `rows` rows, at most 32, and 32 columns over a depth of `steps` lines.
+
+    weight int8: unsigned 8-bit values on the left, signed ones on the right, int32 sums. bfloat16: both sides, float32
+    sums. left_stride, right_stride: bytes from the tiles of 16 rows or columns to those of the next 16.
+    result: [32, 32] of 32 bits; rows from `rows` on are left with no meaning.
+    """
+    comptime if instructions == "amx":
+        if rows > LINES:
+            _product_amx[weight](left, left_stride, right, right_stride, steps, result)
+        else:
+            _half_product_amx[weight](left, right, right_stride, steps, result)
+    elif instructions == "avx512":
+        _product_avx512[weight](rows, left, left_stride, right, right_stride, steps, result)
+    else:
+        _product_plain[weight](rows, left, left_stride, right, right_stride, steps, result)
+
+
+@always_inline
+def _product_amx[
+    weight: DType
+](left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
+    comptime loads = (
+        "tileloadd ($0,$4,1), %tmm4\n"
+        "tileloadd ($2,$4,1), %tmm6\n"
+        "tileloadd ($1,$4,1), %tmm5\n"
+        "tileloadd ($3,$4,1), %tmm7\n"
+    )
+    comptime int8_dots = (
+        "tdpbusd %tmm6, %tmm4, %tmm0\n"
+        "tdpbusd %tmm6, %tmm5, %tmm2\n"
+        "tdpbusd %tmm7, %tmm4, %tmm1\n"
+        "tdpbusd %tmm7, %tmm5, %tmm3"
+    )
+    comptime bfloat16_dots = (
+        "tdpbf16ps %tmm6, %tmm4, %tmm0\n"
+        "tdpbf16ps %tmm6, %tmm5, %tmm2\n"
+        "tdpbf16ps %tmm7, %tmm4, %tmm1\n"
+        "tdpbf16ps %tmm7, %tmm5, %tmm3"
+    )
+    comptime step = loads + (int8_dots if weight == DType.int8 else bfloat16_dots)
+    inlined_assembly[
+        "tilezero %tmm0\ntilezero %tmm1\ntilezero %tmm2\ntilezero %tmm3",
+        NoneType,
+        constraints="",
+        has_side_effect=True,
+    ]()
+    for k in range(steps):
+        var offset = k * TILE
+        inlined_assembly[step, NoneType, constraints="r,r,r,r,r,~{memory}", has_side_effect=True](
+            left + offset, left + left_stride + offset, right + offset, right + right_stride + offset, Int(LINE)
+        )
+    inlined_assembly[
+        "tilestored %tmm0, ($0,$2,1)\n"
+        "tilestored %tmm1, 64($0,$2,1)\n"
+        "tilestored %tmm2, ($1,$2,1)\n"
+        "tilestored %tmm3, 64($1,$2,1)",
+        NoneType,
+        constraints="r,r,r,~{memory}",
+        has_side_effect=True,
+    ](result, result + LINES * SIDE * 4, Int(SIDE * 4))
+
+
+@always_inline
+def _half_product_amx[weight: DType](left: Int, right: Int, right_stride: Int, steps: Int, result: Int):
+    """As `_product_amx` for 16 rows."""
+    comptime loads = (
+        "tileloadd ($0,$3,1), %tmm4\n"
+        "tileloadd ($1,$3,1), %tmm6\n"
+        "tileloadd ($2,$3,1), %tmm7\n"
+    )
+    comptime int8_dots = "tdpbusd %tmm6, %tmm4, %tmm0\ntdpbusd %tmm7, %tmm4, %tmm1"
+    comptime bfloat16_dots = "tdpbf16ps %tmm6, %tmm4, %tmm0\ntdpbf16ps %tmm7, %tmm4, %tmm1"
+    comptime step = loads + (int8_dots if weight == DType.int8 else bfloat16_dots)
+    inlined_assembly["tilezero %tmm0\ntilezero %tmm1", NoneType, constraints="", has_side_effect=True]()
+    for k in range(steps):
+        var offset = k * TILE
+        inlined_assembly[step, NoneType, constraints="r,r,r,r,~{memory}", has_side_effect=True](
+            left + offset, right + offset, right + right_stride + offset, Int(LINE)
+        )
+    inlined_assembly[
+        "tilestored %tmm0, ($0,$1,1)\ntilestored %tmm1, 64($0,$1,1)",
+        NoneType,
+        constraints="r,r,~{memory}",
+        has_side_effect=True,
+    ](result, Int(SIDE * 4))
+
+
+@always_inline
+def _product_avx512[
+    weight: DType
+](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
+    var row = 0
+    while row < rows:
+        var line = left + row // LINES * left_stride + row % LINES * LINE
+        var target = result + row * SIDE * 4
+        if rows - row >= 8:
+            _lines_avx512[weight, 8](line, right, right_stride, steps, target)
+            row += 8
+        elif rows - row >= 4:
+            _lines_avx512[weight, 4](line, right, right_stride, steps, target)
+            row += 4
+        else:
+            _lines_avx512[weight, 1](line, right, right_stride, steps, target)
+            row += 1
+
+
+@always_inline
+def _lines_avx512[
+    weight: DType, rows: Int
+](left: Int, right: Int, right_stride: Int, steps: Int, result: Int):
+    """The product of a few rows, whose sums stay in registers."""
+    comptime sum_type = DType.int32 if weight == DType.int8 else DType.float32
+    var sums = Array[SIMD[sum_type, 16], 2 * rows](fill=SIMD[sum_type, 16](0))
+    for k in range(steps):
+        for line in range(LINES):
+            var place = k * TILE + line * LINE
+            var one = load[DType.int32, 16](right + place)
+            var other = load[DType.int32, 16](right + right_stride + place)
+            comptime for row in range(rows):
+                var values = SIMD[DType.int32, 16](load[DType.int32, 1](left + row * LINE + k * TILE + line * 4))
+                sums[2 * row] = _dot[weight](sums[2 * row], values, one)
+                sums[2 * row + 1] = _dot[weight](sums[2 * row + 1], values, other)
+    comptime for row in range(rows):
+        store[sum_type, 16](result + row * SIDE * 4, sums[2 * row])
+        store[sum_type, 16](result + row * SIDE * 4 + 64, sums[2 * row + 1])
+
+
+@always_inline
+def _dot[
+    weight: DType, sum_type: DType
+](sums: SIMD[sum_type, 16], left: SIMD[DType.int32, 16], right: SIMD[DType.int32, 16]) -> SIMD[sum_type, 16]:
+    """Adds to each sum the product of 4 bytes on both sides."""
+    comptime if weight == DType.int8:
+        return llvm_intrinsic["llvm.x86.avx512.vpdpbusd.512", SIMD[sum_type, 16]](
+            sums, bitcast[DType.uint8, 64](left), bitcast[DType.int8, 64](right)
+        )
+    else:
+        # Not as an intrinsic: LLVM knows a CPU by its model, and a virtual one may have more than its model tells.
+        return inlined_assembly["vdpbf16ps $3, $2, $0", SIMD[sum_type, 16], constraints="=v,0,v,v", has_side_effect=False](
+            sums, left, right
+        )
+
+
+def _product_plain[
+    weight: DType
+](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
+    comptime is_int8 = weight == DType.int8
+    comptime left_type = DType.uint8 if is_int8 else weight
+    comptime sum_type = DType.int32 if is_int8 else DType.float32
+    comptime together = 4 if is_int8 else 2  # values of the depth in 4 bytes
+    comptime lanes = 16 * together
+    for row in range(rows):
+        for half in range(2):
+            # Each column has a lane for each of the values that lie together; they are added up at the end.
+            var sums = SIMD[sum_type, lanes](0)
+            for k in range(steps):
+                for line in range(LINES):
+                    var place = (row // LINES) * left_stride + k * TILE + (row % LINES) * LINE + line * 4
+                    var four_bytes = load[DType.int32, 1](left + place)
+                    var values = bitcast[left_type, lanes](SIMD[DType.int32, 16](four_bytes)).cast[sum_type]()
+                    var weights = load[weight, lanes](right + half * right_stride + k * TILE + line * LINE)
+                    sums = values * weights.cast[sum_type]() + sums
+            for column in range(16):
+                var total = Scalar[sum_type](0)
+                for i in range(together):
+                    total += sums[column * together + i]
+                store(result + (row * SIDE + half * 16 + column) * 4, total)

@@ -1,0 +1,97 @@
+"""Backend `max` in bfloat16 and int8: the same words as in float32, whatever is asked for, and plain refusals."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import max_whisper
+from max_whisper import packed_weights
+from max_whisper.backends.fused import FusedModel
+from max_whisper.backends.max import MaxModel
+from max_whisper.checkpoint import load_checkpoint
+from max_whisper.errors import OptionError
+from max_whisper.progress import Step
+from max_whisper.runtime import Device, cpu_instructions, load_fused_graphs, select_device
+from max_whisper.transcriber import Transcriber
+
+AUDIO = Path(__file__).resolve().parents[2] / "audio_samples"
+RECORDINGS = sorted(path for path in AUDIO.iterdir() if path.suffix not in (".txt", ".md"))
+KINDS = ("bfloat16", "int8")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def fast(request: pytest.FixtureRequest) -> Transcriber:
+    return max_whisper.load_model("nano", device="cpu", compute_type=request.param)
+
+
+@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda path: path.stem)
+def test_recordings_have_the_words_of_float32(fast: Transcriber, nano: Transcriber, recording: Path) -> None:
+    assert fast.transcribe(recording).text == nano.transcribe(recording).text
+
+
+def test_beams_batches_and_prompts_have_the_words_of_float32(fast: Transcriber, nano: Transcriber) -> None:
+    path = AUDIO / "one_day.flac"
+    for options in ({"beam_size": 5}, {"batch_size": 4}, {"initial_prompt": "the meeting is on monday"}):
+        assert fast.transcribe(path, **options).text == nano.transcribe(path, **options).text
+
+
+def test_a_batch_gives_each_recording_what_it_gets_alone(fast: Transcriber) -> None:
+    together = list(fast.transcribe_many(RECORDINGS, batch_size=5))
+    for path, result in zip(RECORDINGS, together, strict=True):
+        assert isinstance(result, max_whisper.Transcription)
+        alone = fast.transcribe(path)
+        assert [segment.tokens for segment in result.segments] == [segment.tokens for segment in alone.segments]
+
+
+def test_words_are_where_float32_has_them(fast: Transcriber, nano: Transcriber) -> None:
+    path = AUDIO / "dialogue.flac"
+    fast_words, words = (
+        [word for segment in model.transcribe(path, word_timestamps=True).segments for word in segment.words or ()]
+        for model in (fast, nano)
+    )
+    assert [word.word for word in fast_words] == [word.word for word in words]
+    np.testing.assert_allclose([word.end for word in fast_words], [word.end for word in words], atol=0.1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_features_are_near_those_of_float32(fast: Transcriber, nano: Transcriber, kind: str) -> None:
+    checkpoint = load_checkpoint("nano")
+    log_mel = np.random.default_rng(0).standard_normal((2, 80, 3000), dtype=np.float32)
+    features = [
+        model.encode(log_mel).features.to_numpy().ravel().astype(np.float64)
+        for model in (FusedModel(checkpoint, select_device("cpu"), kind), nano.model)
+        if isinstance(model, MaxModel)
+    ]
+    cosine = features[0] @ features[1] / np.linalg.norm(features[0]) / np.linalg.norm(features[1])
+    assert cosine > (0.9999 if kind == "bfloat16" else 0.999)
+
+
+@pytest.mark.parametrize("backend", ["torch", "hybrid"])
+def test_other_backends_compute_in_float32(backend: str) -> None:
+    with pytest.raises(OptionError, match=f"compute_type: backend {backend} computes in float32, got 'int8'"):
+        max_whisper.load_model("nano", backend=backend, compute_type="int8")
+
+
+def test_a_gpu_is_refused() -> None:
+    device = Device("gpu", select_device("cpu").driver)
+    with pytest.raises(OptionError, match="compute_type int8 is for CPUs"):
+        load_fused_graphs(load_checkpoint("nano"), device, "int8")
+
+
+def test_weights_are_packed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_WHISPER_CACHE", str(tmp_path))
+    checkpoint = load_checkpoint("nano")
+    steps: list[Step] = []
+    first = packed_weights.packed_weights(checkpoint, "int8", steps.append)
+    again = packed_weights.packed_weights(checkpoint, "int8", steps.append)
+    assert len(steps) == 1
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    (file,) = (tmp_path / "packed").iterdir()
+    file.write_bytes(file.read_bytes()[:-64])
+    packed_weights.packed_weights(checkpoint, "int8", steps.append)
+    assert len(steps) == 2
+
+
+def test_a_cpu_has_its_instructions() -> None:
+    assert cpu_instructions() in ("amx", "avx512", "plain")

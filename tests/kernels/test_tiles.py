@@ -1,0 +1,138 @@
+"""Linear layers and attention over tiles against their NumPy twins, with every kind of instruction this CPU has."""
+
+import numpy as np
+import pytest
+from max.driver import CPU, Buffer
+from max.dtype import DType
+from max.engine import InferenceSession, Model
+from max.graph import DeviceRef, Graph, TensorType, ops
+from max.graph import Module as GraphModule
+
+from max_whisper.graphs import KERNELS
+from max_whisper.graphs.packing import linear_size, pack_linear, to_bfloat16
+from max_whisper.runtime import cpu_instructions
+
+BEST = cpu_instructions()
+INSTRUCTIONS = {"amx": ("amx", "avx512", "plain"), "avx512": ("avx512", "plain"), "plain": ("plain",)}[BEST]
+SHAPES = [(96, 192), (64, 80)]  # columns, depth: whole lines of 64 bytes, and a last one to be filled up
+TYPES = {"int8": DType.int8, "bfloat16": DType.bfloat16}
+
+
+@pytest.fixture(scope="module")
+def kernels() -> dict[str, Model]:
+    """Every kernel, compiled together."""
+    module = GraphModule()
+    cpu = DeviceRef.CPU()
+
+    def trace(name: str, operation: str, inputs: list[TensorType], result: TensorType, **parameters: object) -> None:
+        with Graph(name, input_types=inputs, module=module, custom_extensions=[KERNELS]) as graph:
+            graph.output(*ops.custom(operation, cpu, list(graph.inputs), [result], parameters))
+
+    for instructions in INSTRUCTIONS:
+        for compute_type, weight in TYPES.items():
+            finish = "gelu" if compute_type == "int8" else "store"
+            for columns, depth in SHAPES:
+                inputs = [
+                    TensorType(DType.float32, ["rows", depth], cpu),
+                    TensorType(DType.float32, [2, depth], cpu),
+                    TensorType(DType.uint8, [linear_size(columns, depth, compute_type)], cpu),
+                ]
+                result = TensorType(DType.float32, ["rows", columns], cpu)
+                name = f"linear {instructions} {compute_type} {columns}"
+                trace(name, "linear_alone", inputs, result, instructions=instructions, weight=weight, finish=finish)
+        heads = TensorType(DType.float32, ["heads", "rows", 64], cpu)
+        keys = TensorType(DType.float32, ["heads", "positions", 64], cpu)
+        inputs = [heads, keys, keys, TensorType(DType.int64, [3], cpu)]
+        trace(f"attention {instructions}", "attention_alone", inputs, heads, instructions=instructions)
+    return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[KERNELS])
+
+
+def execute(model: Model, *arrays: np.ndarray) -> np.ndarray:
+    return model.execute(*map(Buffer.from_numpy, arrays))[0].to_numpy()
+
+
+def rounded(values: np.ndarray) -> np.ndarray:
+    """Values as bfloat16 keeps them, in float64."""
+    return (to_bfloat16(values).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+
+
+def normalized(x: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    centered = x.astype(np.float64) - x.mean(axis=1, keepdims=True, dtype=np.float64)
+    return centered / np.sqrt((centered**2).mean(axis=1, keepdims=True) + 1e-5) * scale + shift
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    from torch import from_numpy
+    from torch.nn.functional import gelu as torch_gelu
+
+    return torch_gelu(from_numpy(x)).numpy()
+
+
+@pytest.mark.parametrize("rows", [1, 5, 16, 33, 130])
+@pytest.mark.parametrize(("columns", "depth"), SHAPES)
+@pytest.mark.parametrize("compute_type", TYPES)
+@pytest.mark.parametrize("instructions", INSTRUCTIONS)
+def test_a_linear_layer(
+    kernels: dict[str, Model], instructions: str, compute_type: str, columns: int, depth: int, rows: int
+) -> None:
+    generator = np.random.default_rng(rows)
+    x, weight = (generator.standard_normal(shape, dtype=np.float32) for shape in ((rows, depth), (columns, depth)))
+    scale, shift, bias = (generator.standard_normal(size, dtype=np.float32) for size in (depth, depth, columns))
+    packed = np.concatenate([part.reshape(-1).view(np.uint8) for part in pack_linear(weight, bias, compute_type)])
+    model = kernels[f"linear {instructions} {compute_type} {columns}"]
+    result = execute(model, x, np.stack([scale, shift]), packed)
+
+    values = normalized(x, scale, shift)
+    if compute_type == "bfloat16":
+        twin = rounded(values.astype(np.float32)) @ rounded(weight).T + bias
+        # A value half way between two of bfloat16 may fall to either side.
+        np.testing.assert_allclose(result, twin, rtol=0, atol=0.02)
+        assert np.mean(np.abs(result - twin) < 1e-4) > 0.9
+        return
+    steps = np.abs(weight).max(axis=1, keepdims=True) / 127
+    row_steps = np.abs(values).max(axis=1, keepdims=True) / 127
+    whole = np.rint(values / row_steps) @ np.rint(weight / steps).T.astype(np.float64)
+    twin = gelu(whole * row_steps * steps.T + bias)
+    np.testing.assert_allclose(result, twin, rtol=0, atol=3 * float((row_steps * np.abs(weight).max()).max()))
+    # Of the GELU's probability 2e-5 may be wrong, and here and there a value falls to the other side of a half.
+    assert np.mean(np.abs(result - twin) < 1e-3) > 0.9
+
+
+@pytest.mark.parametrize("weight", ["zeros", "ones"])
+def test_a_row_of_zeros_gives_the_bias(kernels: dict[str, Model], weight: str) -> None:
+    columns, depth = SHAPES[0]
+    bias = np.linspace(-3, 3, columns, dtype=np.float32)
+    parts = pack_linear(getattr(np, weight)((columns, depth), np.float32), bias, "int8")
+    packed = np.concatenate([part.reshape(-1).view(np.uint8) for part in parts])
+    zeros = np.zeros((3, depth), np.float32)
+    result = execute(kernels[f"linear {BEST} int8 {columns}"], zeros, np.zeros((2, depth), np.float32), packed)
+    np.testing.assert_allclose(result, np.repeat(gelu(bias)[None], 3, axis=0), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("rows", "positions", "first", "seen", "grows"),
+    [
+        (64, 1500, 0, 1500, 0),  # audio
+        (1, 1, 0, 1, 1),  # the first token
+        (1, 45, 0, 45, 1),
+        (40, 40, 0, 1, 1),  # a prompt: each token sees those before it and itself
+        (5, 70, 33, 66, 1),  # after padding
+    ],
+)
+@pytest.mark.parametrize("instructions", INSTRUCTIONS)
+def test_attention(
+    kernels: dict[str, Model], instructions: str, rows: int, positions: int, first: int, seen: int, grows: int
+) -> None:
+    generator = np.random.default_rng(positions)
+    queries = 3 * generator.standard_normal((2, rows, 64), dtype=np.float32)
+    keys, values = (generator.standard_normal((2, positions, 64), dtype=np.float32) for _ in range(2))
+    sight = np.array([first, seen, grows])
+    result = execute(kernels[f"attention {instructions}"], queries, keys, values, sight)
+
+    scores = queries.astype(np.float64) @ rounded(keys).transpose(0, 2, 1) / 8
+    number, position = np.arange(rows)[:, None], np.arange(positions)
+    scores[:, (position < first) | (position >= seen + grows * number)] = -np.inf
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    twin = weights / weights.sum(axis=-1, keepdims=True) @ rounded(values)
+    np.testing.assert_allclose(result, twin, rtol=0, atol=0.03)
+    assert np.sqrt(np.mean((result - twin) ** 2)) < 4e-3
