@@ -27,7 +27,7 @@ from ..random_models import random_dimensions, random_weights
 from .ggml import write_ggml
 from .vocabulary import hugging_face_tokenizer
 
-RECIPE = 1  # one more whenever the files are written differently: those of an earlier recipe are then made again
+RECIPE = 2  # one more whenever the files are written differently: those of an earlier recipe are then made again
 
 Weights = Mapping[str, np.ndarray]
 
@@ -81,11 +81,16 @@ def peer_checkpoint(model: str) -> PeerCheckpoint:
 
 
 def endless_weights(dims: ModelDimensions) -> Weights:
-    """The random weights of `random_weights`, except that special tokens have the embedding zero."""
-    weights = {name: tensor.numpy() for name, tensor in random_weights(dims).items()}
+    """The random weights of `random_weights`, made endless."""
+    return endless({name: tensor.numpy() for name, tensor in random_weights(dims).items()}, dims)
+
+
+def endless(weights: Weights, dims: ModelDimensions) -> Weights:
+    """The same weights with the embedding zero for every special token: the logits of all of these are zero."""
     end = get_tokenizer(dims.is_multilingual, num_languages=dims.num_languages).eot
-    weights["decoder.token_embedding.weight"][end:] = 0
-    return weights
+    embedding = np.array(weights["decoder.token_embedding.weight"])
+    embedding[end:] = 0
+    return {**weights, "decoder.token_embedding.weight": embedding}
 
 
 def _digest(checkpoint: Checkpoint) -> str:
@@ -114,7 +119,11 @@ def _write_ggml(checkpoint: PeerCheckpoint, path: Path) -> None:
     tokens = sorted(ranks, key=ranks.__getitem__)
     filters = mel_filters("cpu", checkpoint.dims.n_mels).numpy()
     precision = path.stem.partition("-")[2]
-    write_ggml(path, precision, checkpoint.dims, checkpoint.weights(), tokens, filters)
+    weights = checkpoint.weights()
+    if not checkpoint.is_random:
+        twin = path.with_suffix(".endless.bin")
+        write_ggml(twin, precision, checkpoint.dims, endless(weights, checkpoint.dims), tokens, filters)
+    write_ggml(path, precision, checkpoint.dims, weights, tokens, filters)
 
 
 def _write_hugging_face(checkpoint: PeerCheckpoint, folder: Path) -> None:

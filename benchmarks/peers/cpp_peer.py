@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .peer import BEAMS, STEPS, NotInstalledError, Peer, Text, Work, seconds
+from .ggml import endless_twin
+from .peer import BEAMS, FIRST_STEPS, STEPS, NotInstalledError, Peer, Text, Work, seconds
 
 _BUILD = "build it for this CPU: pip install --no-binary pywhispercpp '.[peers]'"
 
@@ -34,7 +35,8 @@ class CppPeer(Peer):
         "prompt": "`whisper_decode`; the cross-attention's keys and values are the encoder's work here",
         "long_prompt": "`whisper_decode`; the cross-attention's keys and values are the encoder's work here",
         "token": "`whisper_decode` of one token, and the arg max; without its rules for logits",
-        "beam_token": "its own timings of `whisper_full`: decoding in batches and sampling, for each such step",
+        "beam_token": "the difference of two texts, 8 and 72 tokens long, in its own timings of decoding and sampling; "
+        "of a trained model with the logits of special tokens set to zero, since it cannot be told to go on at the end",
         "batched": "`whisper_full_parallel`: as many parts of the recording at once as there are threads, each with "
         "one thread",
     }
@@ -45,9 +47,8 @@ class CppPeer(Peer):
 
         self._cpp, self._work = _pywhispercpp, work
         self._path = path
-        self._context = _pywhispercpp.whisper_init_from_file_with_params(
-            path, _pywhispercpp.whisper_context_default_params()
-        )
+        self._context = self._open(path)
+        self._endless: Any = None
         self._steps: int | None = None
 
     @property
@@ -80,20 +81,9 @@ class CppPeer(Peer):
         return seconds(lambda: steps(logits)) / STEPS
 
     def beam_token(self, window: np.ndarray) -> float:
-        options = self._options(STEPS, self._cpp.WHISPER_SAMPLING_BEAM_SEARCH)
-        options.beam_search = {"beam_size": BEAMS, "patience": -1.0}
-        self._cpp.whisper_reset_timings(self._context)
-        self._full(options, window)
-        log: list[str] = []
-        self._cpp.whisper_log_set(lambda level, text: log.append(text))
-        self._cpp.whisper_print_timings(self._context)
-        self._cpp.whisper_log_set(None)
-        spent = {
-            name: (float(milliseconds) / 1000, int(runs))
-            for name, milliseconds, runs in re.findall(r"(\w+) time = +([\d.]+) ms / +(\d+) runs", "".join(log))
-        }
-        decoding, steps = spent["batchd"]
-        return (decoding + spent["sample"][0]) / steps
+        short, short_rows = self._beams(window, FIRST_STEPS)
+        long, long_rows = self._beams(window, FIRST_STEPS + STEPS)
+        return (long - short) / (long_rows - short_rows) * BEAMS
 
     def transcribe(self, samples: np.ndarray) -> Iterator[Text]:
         self._full(self._options(self._work.max_tokens), samples)
@@ -106,12 +96,33 @@ class CppPeer(Peer):
         _check("whisper_full_parallel", result)
         return self._texts()
 
-    def _options(self, tokens: int, strategy: Any = None) -> Any:
+    def _beams(self, window: np.ndarray, tokens: int) -> tuple[float, int]:
+        """What it counts itself for a text: seconds of decoding and sampling, and rows decoded (beams by steps)."""
+        if self._endless is None:
+            self._endless = self._open(endless_twin(self._path))
+        options = self._options(tokens, self._cpp.WHISPER_SAMPLING_BEAM_SEARCH)
+        options.no_timestamps = True
+        options.beam_search = {"beam_size": BEAMS, "patience": -1.0}
+        self._cpp.whisper_reset_timings(self._endless)
+        _check("whisper_full", self._cpp.whisper_full(self._endless, options, window, len(window)))
+        log: list[str] = []
+        self._cpp.whisper_log_set(lambda level, text: log.append(text))
+        self._cpp.whisper_print_timings(self._endless)
+        self._cpp.whisper_log_set(None)
+        spent = {
+            name: (float(milliseconds) / 1000, int(runs))
+            for name, milliseconds, runs in re.findall(r"(\w+) time = +([\d.]+) ms / +(\d+) runs", "".join(log))
+        }
+        decoding, rows = spent["batchd"]
+        return decoding + spent["sample"][0], rows
+
+    def _options(self, tokens: int | None, strategy: Any = None) -> Any:
         options = self._cpp.whisper_full_default_params(strategy or self._cpp.WHISPER_SAMPLING_GREEDY)
         options.n_threads = self._work.threads
         options.language = "en"
-        options.no_timestamps = options.no_context = True
-        options.max_tokens = tokens - 1  # the index of the last one
+        options.no_timestamps = not self._work.timestamps
+        options.no_context = True
+        options.max_tokens = 0 if tokens is None else tokens - 1  # the index of the last one; 0 is none
         options.greedy = {"best_of": 1}
         options.temperature = options.temperature_inc = 0.0  # no other temperature is tried
         options.print_progress = False
@@ -119,6 +130,9 @@ class CppPeer(Peer):
 
     def _full(self, options: Any, samples: np.ndarray) -> None:
         _check("whisper_full", self._cpp.whisper_full(self._context, options, samples, len(samples)))
+
+    def _open(self, path: str) -> Any:
+        return self._cpp.whisper_init_from_file_with_params(path, self._cpp.whisper_context_default_params())
 
     def _texts(self) -> Iterator[Text]:
         for segment in range(self._cpp.whisper_full_n_segments(self._context)):

@@ -76,12 +76,13 @@ class FasterPeer(Peer):
             yield Text(segment.text, sum(token < self._work.end for token in segment.tokens))
 
     def _options(self) -> dict[str, Any]:
+        prompt, tokens = self._work.prompt, self._work.max_tokens
         return {
             "language": "en",
             "beam_size": 1,
             "temperature": 0.0,
-            "without_timestamps": True,
-            "max_new_tokens": self._max_length(self._work.prompt, self._work.max_tokens) - len(self._work.prompt),
+            "without_timestamps": not self._work.timestamps,
+            "max_new_tokens": None if tokens is None else self._max_length(prompt, tokens) - len(prompt),
             "vad_filter": False,
         }
 

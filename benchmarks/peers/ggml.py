@@ -56,6 +56,12 @@ def write_ggml(
             file.write(_tensor(name, array, precision))
 
 
+def endless_twin(path: str) -> str:
+    """Where the same model lies with weights that never end a text; the file itself where its weights are so."""
+    twin = Path(path).with_suffix(".endless.bin")
+    return str(twin) if twin.exists() else path
+
+
 def _tensor(name: str, array: np.ndarray, precision: str) -> bytes:
     """One tensor with its header."""
     if name in ("encoder.conv1.bias", "encoder.conv2.bias"):

@@ -83,7 +83,7 @@ class MaxPeer(Peer):
         return {
             "language": "en",
             "temperature": 0.0,
-            "without_timestamps": True,
+            "without_timestamps": not self._work.timestamps,
             "condition_on_previous_text": False,
             "compression_ratio_threshold": None,
             "logprob_threshold": None,

@@ -24,8 +24,12 @@ from .peer import Work
 from .rows import OURS, ROWS, STEP_ROWS, Program
 
 LONG_PROMPT = 224  # tokens: the most that openai-whisper gives of previous text, and the rest of the prompt
+RANDOM_TOKENS = 32  # of text in each window of a random model
 PAUSE = 2  # seconds between recordings
 COMPILES_NOTHING = "compiles nothing: as warm"
+
+# What names the folders of max-whisper's, MAX's and Mojo's caches.
+_CACHES = ("MAX_WHISPER_CACHE", "MODULAR_DERIVED_PATH", "XDG_CACHE_HOME")
 
 _SCALES = {"ms": 1000.0, "s": 1.0, "MB": 1.0}
 
@@ -41,7 +45,7 @@ class Settings:
     rows: Sequence[str]
 
 
-def work_of(checkpoint: PeerCheckpoint, settings: Settings, max_tokens: int) -> Work:
+def work_of(checkpoint: PeerCheckpoint, settings: Settings) -> Work:
     """What every program gets."""
     tokenizer = checkpoint.tokenizer
     prompt = list(tokenizer.sot_sequence_including_notimestamps)
@@ -54,7 +58,9 @@ def work_of(checkpoint: PeerCheckpoint, settings: Settings, max_tokens: int) -> 
         prompt=prompt,
         long_prompt=[tokenizer.sot_prev, *said, *prompt],
         end=tokenizer.eot,
-        max_tokens=max_tokens,
+        # A random model knows no times and no end: each window gets as many tokens, so that all do the same work.
+        timestamps=not checkpoint.is_random,
+        max_tokens=RANDOM_TOKENS if checkpoint.is_random else None,
         batch_size=settings.batch_size,
     )
 
@@ -116,7 +122,10 @@ class Measurement:
             np.save(self._files["recording"], self._recording)
             processes: dict[Program, WorkerProcess] = {}
             for program in self._programs:
-                if self._paths[program] is not None:
+                if program.is_ours:
+                    self._say(f"{program}: compiling, where that has not been done before")
+                    self._try(program, partial(self._compile, program))
+                if program not in self._skipped and program not in self._errors:
                     processes[program] = stack.enter_context(self._process(program))
                     self._say(f"{program}: loading")
                     self._try(program, partial(self._load, program, processes[program]))
@@ -158,6 +167,11 @@ class Measurement:
             except BackendFailedError as error:
                 self._errors[program] = str(error)
                 self._say(str(error))
+
+    def _compile(self, program: Program) -> None:
+        """Load once in a process that is not measured, so that no measured one has compiled anything."""
+        with self._process(program) as process:
+            self._load(program, process)
 
     def _load(self, program: Program, process: WorkerProcess) -> None:
         loaded = process.ask(
@@ -202,7 +216,7 @@ class Measurement:
     def _cold_start(self, program: Program) -> None:
         """What a first start compiles is compiled anew, in cache folders with nothing in them."""
         with tempfile.TemporaryDirectory() as folder:
-            caches = {name: str(Path(folder) / name) for name in ("MAX_WHISPER_CACHE", "XDG_CACHE_HOME")}
+            caches = {name: str(Path(folder) / name) for name in _CACHES}
             self._values[program]["start_cold"].append(self._start(program, caches))
 
     def _start(self, program: Program, environment: Mapping[str, str] | None = None) -> float:

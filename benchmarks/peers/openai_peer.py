@@ -57,7 +57,7 @@ class OpenAIPeer(Peer):
             samples,
             language="en",
             temperature=0.0,
-            without_timestamps=True,
+            without_timestamps=not self._work.timestamps,
             condition_on_previous_text=False,
             compression_ratio_threshold=None,
             logprob_threshold=None,

@@ -63,8 +63,8 @@ def _section(document: Document, charts: dict[str, str]) -> Iterator[str]:
     yield (
         "All programs run side by side, each in a process of its own with the same number of threads, and are asked "
         f"in turn; a value is the median of {settings['rounds']} rounds after a warm-up, ± half the distance of the "
-        "quartiles. The weights are one checkpoint, converted for each. Of a random one every window gets "
-        "as many tokens, in every program; the recording is "
+        "quartiles. The weights are one checkpoint, converted for each. With random weights every window gets as many "
+        "tokens, without timestamps; trained ones write text with timestamps until it ends. The recording is "
         f"{settings['seconds'] / 60:g} minutes long, batches are of {settings['batch_size']} windows."
     )
     for model in document["models"]:
@@ -93,6 +93,10 @@ def _model(model: Model, chart: str) -> Iterator[str]:
     if rates:
         yield ""
         yield f"Words that are wrong: {', '.join(f'{name} {rate:.1%}' for name, rate in rates)}."
+    if any(entry["tokens"] for entry in entries):
+        counts = (f"{title_of(entry)} {' and '.join(map(str, entry['tokens'].values()))}" for entry in entries)
+        yield ""
+        yield f"Tokens of text in the recording, alone and in batches: {', '.join(counts)}."
     yield ""
     yield from (f"- {note}" for note in notes(model))
 

@@ -28,7 +28,8 @@ class Work:
     prompt: list[int]  # what a text in English without timestamps begins with
     long_prompt: list[int]  # the same after text said before
     end: int  # the token that ends a text
-    max_tokens: int  # of text in each window of a recording
+    timestamps: bool  # whether a recording is transcribed with them
+    max_tokens: int | None  # of text in each window of a recording; None is the program's own limit
     batch_size: int  # windows at a time
 
 
@@ -77,7 +78,7 @@ class Peer(ABC):
 
     @abstractmethod
     def transcribe(self, samples: np.ndarray) -> Iterator[Text]:
-        """A whole recording, window by window: greedy, no timestamps, no other temperature, no previous text.
+        """A whole recording, window by window: greedy, no other temperature, no previous text.
 
         Gives texts as they are there.
         """

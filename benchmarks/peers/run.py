@@ -27,8 +27,6 @@ from .tables import peer_tables
 
 SCHEMA_VERSION = 1
 PACKAGES = ("faster-whisper", "ctranslate2", "pywhispercpp", "transformers")
-RANDOM_TOKENS = 32  # of text in each window of a random model, which knows no end
-MAX_TOKENS = 220  # at most, in each window of a trained one: as many as whisper.cpp allows
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -73,7 +71,7 @@ def _measure(options: argparse.Namespace, arguments: Sequence[str]) -> Document:
     }
     for name in filter(None, map(str.strip, options.model.split(","))):
         checkpoint = peer_checkpoint(name)
-        work = work_of(checkpoint, settings, RANDOM_TOKENS if checkpoint.is_random else MAX_TOKENS)
+        work = work_of(checkpoint, settings)
 
         def say(line: str, name: str = name) -> None:
             console.print(f"{name}  {line}", style="dim", markup=False)

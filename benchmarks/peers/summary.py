@@ -89,6 +89,8 @@ def ratio_text(value: float | None) -> str:
 def notes(model: Model) -> Iterator[str]:
     """How rows are measured where that is not by a call of just that, what is not there and why."""
     seen: set[tuple[str, str]] = set()
+    for about in dict.fromkeys(entry["about"] for entry in measured(model) if entry["about"]):
+        yield f"Build: {about}"
     for entry in measured(model):
         for name, measurement in entry["rows"].items():
             text = measurement["how"] if measurement["value"] is not None else measurement["reason"]

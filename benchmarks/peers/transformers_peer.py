@@ -63,7 +63,8 @@ class TransformersPeer(Peer):
     def _texts(self, samples: np.ndarray, batch_size: int) -> Iterator[Text]:
         remaining = windows(samples)
         while batch := list(islice(remaining, batch_size)):
-            tokens = self._generate(self._mel(batch), self._work.max_tokens)
+            mel = self._mel(batch)
+            tokens = self._generate(mel, self._work.max_tokens, return_timestamps=self._work.timestamps)
             texts = self._tokenizer.batch_decode(tokens, skip_special_tokens=True)
             yield from map(Text, texts, (tokens < self._work.end).sum(-1).tolist())
 
@@ -71,9 +72,10 @@ class TransformersPeer(Peer):
         whole = [np.pad(window, (0, WINDOW_SAMPLES - len(window))) for window in batch]
         return self._extractor(whole, sampling_rate=16_000, return_tensors="pt").input_features.to(self._dtype)
 
-    def _generate(self, mel: Any, tokens: int, **options: Any) -> Any:
+    def _generate(self, mel: Any, tokens: int | None, **options: Any) -> Any:
+        length = {} if tokens is None else {"max_new_tokens": tokens}
         language = {"language": "en", "task": "transcribe"} if self._work.multilingual else {}
-        return self._model.generate(mel, max_new_tokens=tokens, do_sample=False, **language, **options)
+        return self._model.generate(mel, do_sample=False, **length, **language, **options)
 
     def _decode(self, window: np.ndarray, prompt: list[int], steps: int) -> tuple[float, float]:
         """Seconds of the prompt, and of all steps after it."""
