@@ -55,7 +55,7 @@ def stepwise(model: FusedModel, log_mel: np.ndarray, prompt: np.ndarray, rules: 
         [],
         [SuppressBlank(TOKENIZER), SuppressTokens(range(0, 50000, 3)), TimestampRules(TOKENIZER, 50)],
         [SuppressTokens([*range(30000), TOKENIZER.no_speech]), TimestampRules(TOKENIZER, None)],
-        [SuppressTokens(t for t in range(51865) if t % 1000 and t != TOKENIZER.eot)],  # the end of the text is likely
+        [SuppressTokens([t for t in range(51865) if t % 1000 and t != TOKENIZER.eot])],  # the end of the text is likely
     ],
     ids=["none", "all", "late", "few"],
 )

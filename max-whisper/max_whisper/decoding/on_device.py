@@ -1,4 +1,4 @@
-"""Greedy decoding by the model itself: it is told the rules once and gives whole texts back, not logits for each token."""
+"""Greedy decoding by the model itself: it is told the rules once and gives whole texts back, not logits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -43,9 +43,9 @@ def build_fused_graphs(dims: ModelDimensions, *, compute_type: str, instructions
         many of the first tokens stand for nothing, int64 [windows]; int64 [positions]; the output of cross_attention
         -> logits [windows, group, positions, n_vocab].
     greedy: the caches [windows, n_text_layer, bytes], updated in place; logits [windows, n_vocab] after the tokens that
-        they hold; how many those are, int64 [1]; how many of the first stand for nothing, int64 [windows]; the most tokens
-        to choose, int64 [windows]; tokens that never come, int64 [forbidden]; those that do not come first, int64
-        [at_first]; int64 [4], the end of the text, the first timestamp or -1 where there are no rules for them,
+        they hold; how many those are, int64 [1]; how many of the first stand for nothing, int64 [windows]; the most
+        tokens to choose, int64 [windows]; tokens that never come, int64 [forbidden]; those that do not come first,
+        int64 [at_first]; int64 [4], the end of the text, the first timestamp or -1 where there are no rules for them,
         <|notimestamps|>, and the latest timestamp that may come first or -1; the output of cross_attention
         -> tokens int64 [windows, n_text_ctx], how many of them count, int64 [windows], and the sum of their natural log
         probabilities, float64 [windows].
