@@ -74,6 +74,7 @@ class LoadedGraphs:
     cross_attention: engine.Model
     decoder: engine.Model
     weights: dict[str, np.ndarray]  # the graphs read these arrays where they lie
+    greedy: engine.Model | None = None  # of the fused graphs
 
 
 def load_graphs(

@@ -1,7 +1,12 @@
-"""Backend `max` in bfloat16 and int8: the same words as in float32, whatever is asked for, and plain refusals."""
+"""Backend `max` in bfloat16 and int8: the words of float32, whatever is asked for, and plain refusals.
+
+A word between two others that are as probable may fall to either side; one in a hundred may differ.
+"""
 
 from pathlib import Path
+from typing import Any
 
+import jiwer
 import numpy as np
 import pytest
 
@@ -17,6 +22,7 @@ from max_whisper.transcriber import Transcriber
 
 AUDIO = Path(__file__).resolve().parents[2] / "audio_samples"
 RECORDINGS = sorted(path for path in AUDIO.iterdir() if path.suffix not in (".txt", ".md"))
+SPOKEN = [path for path in RECORDINGS if path.stem != "silence_and_noise"]
 KINDS = ("bfloat16", "int8")
 
 
@@ -25,15 +31,16 @@ def fast(request: pytest.FixtureRequest) -> Transcriber:
     return max_whisper.load_model("nano", device="cpu", compute_type=request.param)
 
 
-@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda path: path.stem)
-def test_recordings_have_the_words_of_float32(fast: Transcriber, nano: Transcriber, recording: Path) -> None:
-    assert fast.transcribe(recording).text == nano.transcribe(recording).text
+@pytest.mark.parametrize(
+    "options", [{}, {"beam_size": 5}, {"batch_size": 4}, {"initial_prompt": "the meeting is on monday"}], ids=str
+)
+def test_recordings_have_the_words_of_float32(fast: Transcriber, nano: Transcriber, options: dict[str, Any]) -> None:
+    expected, heard = ([model.transcribe(path, **options).text for path in SPOKEN] for model in (nano, fast))
+    assert jiwer.wer(expected, heard) <= 0.01
 
 
-def test_beams_batches_and_prompts_have_the_words_of_float32(fast: Transcriber, nano: Transcriber) -> None:
-    path = AUDIO / "one_day.flac"
-    for options in ({"beam_size": 5}, {"batch_size": 4}, {"initial_prompt": "the meeting is on monday"}):
-        assert fast.transcribe(path, **options).text == nano.transcribe(path, **options).text
+def test_silence_is_silence(fast: Transcriber) -> None:
+    assert fast.transcribe(AUDIO / "silence_and_noise.flac").text == ""
 
 
 def test_a_batch_gives_each_recording_what_it_gets_alone(fast: Transcriber) -> None:

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
-from max import driver
+from max import driver, engine
 from max.dtype import DType
 
 from max_whisper.backends.max import MaxDecoderState, MaxFeatures, MaxModel
 from max_whisper.checkpoint import Checkpoint
+from max_whisper.decoding.hypothesis import Hypothesis
 from max_whisper.decoding.model import CrossAttention
+from max_whisper.decoding.on_device import ChoiceRules
 from max_whisper.graphs.fused import BLOCK_BYTES, SIDE, head_bytes
 from max_whisper.progress import Progress, silent
 from max_whisper.runtime import Device, load_fused_graphs
@@ -48,7 +50,9 @@ class FusedModel(MaxModel):
         padding = self._padding_of(features, padding)
         cross = self._cross(features)
         cache = self._cache_for(features.batch * group, self.dims.n_text_ctx + max(padding))
-        return FusedDecoderState(self._graphs.decoder, self._device, self.dims, [cache], cross, group, padding)
+        state = FusedDecoderState(self._graphs.decoder, self._device, self.dims, [cache], cross, group, padding)
+        state.greedy = self._graphs.greedy
+        return state
 
     def _cache_for(self, rows: int, context: int) -> driver.Buffer:
         """Keys and values uint8 [rows, n_text_layer, bytes], of unknown content."""
@@ -66,7 +70,9 @@ class FusedModel(MaxModel):
 
 
 class FusedDecoderState(MaxDecoderState):
-    """The fused decoder with its caches and how many tokens they hold."""
+    """The fused decoder with its caches and how many tokens they hold; a GreedyDecoder."""
+
+    greedy: engine.Model
 
     def layers(self, tokens: np.ndarray, positions: Sequence[int]) -> list[driver.Buffer]:
         """The logits [windows, group, len(positions), n_vocab] after tokens int64 [rows, n], in the caches' order."""
@@ -84,6 +90,28 @@ class FusedDecoderState(MaxDecoderState):
         )
         self._n_tokens = stop
         return values
+
+    def finish_greedily(self, logits: np.ndarray, limits: Sequence[int], rules: ChoiceRules) -> list[Hypothesis]:
+        """Each window's text to its end; see GreedyDecoder."""
+        times = rules.timestamps
+        latest = -1 if times is None or times.max_initial is None else times.begin + times.max_initial
+        numbers = [rules.end, -1, -1, -1] if times is None else [rules.end, times.begin, times.no_timestamps, latest]
+        arrays = [
+            np.ascontiguousarray(logits),
+            np.array([self._n_tokens]),
+            self._padding,
+            np.array(limits),
+            rules.forbidden,
+            rules.forbidden_first,
+            np.array(numbers),
+        ]
+        results = self.greedy.execute(self._caches[0], *map(driver.Buffer.from_numpy, arrays), self._cross[0])
+        texts = []
+        for row, count, total in zip(*(result.to_numpy() for result in results), strict=True):
+            tokens = row[:count].tolist()
+            has_ended = tokens[-1:] == [rules.end]
+            texts.append(Hypothesis(tokens[:-1] if has_ended else tokens, float(total), has_ended))
+        return texts
 
     def _copy_row(self, source: int, target: int) -> None:
         array = self._caches[0].to_numpy()  # where it lies

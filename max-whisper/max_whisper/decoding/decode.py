@@ -11,6 +11,7 @@ from max_whisper.decoding.beam import BeamSearch
 from max_whisper.decoding.greedy import GreedySearch
 from max_whisper.decoding.hypothesis import Search
 from max_whisper.decoding.model import AudioFeatures, SpeechModel
+from max_whisper.decoding.on_device import ChoiceRules, GreedyDecoder
 from max_whisper.decoding.prompt import initial_tokens
 from max_whisper.decoding.ranking import most_likely
 from max_whisper.decoding.rules import (
@@ -62,6 +63,7 @@ class WindowDecoder:
         if options.max_new_tokens is not None:
             self._sample_len = min(self._sample_len, options.max_new_tokens)
         self._rules = logit_rules(tokenizer, options, model.dims)
+        self._choice_rules = ChoiceRules.of(self._rules, tokenizer.eot)
 
     def decode(
         self, features: AudioFeatures, windows: Sequence[WindowContext], temperature: float
@@ -105,6 +107,11 @@ class WindowDecoder:
 
         # The last token chosen is never fed, so one more than the context holds can be chosen.
         lengths = [min(self._sample_len, self._n_ctx + 1 - len(tokens)) for tokens in initial]
+        if isinstance(state, GreedyDecoder) and isinstance(searches[0], GreedySearch) and self._choice_rules:
+            texts = state.finish_greedily(logits[:, -1], lengths, self._choice_rules)
+            for search, text in zip(searches, texts, strict=True):
+                search.rows[:] = [text]
+            return no_speech_probs
         active = [True] * len(searches)
         for step in range(max(lengths)):
             tokens, sources = self._choose(logits[:, -1], searches, active)

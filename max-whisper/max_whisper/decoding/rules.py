@@ -69,22 +69,22 @@ class SuppressTokens:
     """Forbids the same tokens everywhere."""
 
     def __init__(self, tokens: Sequence[int]) -> None:
-        self._tokens = np.array(sorted(set(tokens)), dtype=np.intp)
+        self.tokens = np.array(sorted(set(tokens)), dtype=np.intp)
 
     def apply(self, logits: np.ndarray, sampled: Sequence[Sequence[int]]) -> None:
-        logits[:, self._tokens] = _FORBIDDEN
+        logits[:, self.tokens] = _FORBIDDEN
 
 
 class SuppressBlank:
     """Forbids a blank and the end of the text as the first token of a window."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokens = np.array([*tokenizer.encode(" "), tokenizer.eot], dtype=np.intp)
+        self.tokens = np.array([*tokenizer.encode(" "), tokenizer.eot], dtype=np.intp)
 
     def apply(self, logits: np.ndarray, sampled: Sequence[Sequence[int]]) -> None:
         for row, tokens in zip(logits, sampled, strict=True):
             if not tokens:
-                row[self._tokens] = _FORBIDDEN
+                row[self.tokens] = _FORBIDDEN
 
 
 class TimestampRules:
@@ -97,28 +97,28 @@ class TimestampRules:
 
     def __init__(self, tokenizer: Tokenizer, max_initial_timestamp_index: int | None) -> None:
         """max_initial_timestamp_index: the latest first timestamp, in encoder positions (20 ms each)."""
-        self._begin = tokenizer.timestamp_begin
+        self.begin = tokenizer.timestamp_begin
         self._eot = tokenizer.eot
-        self._no_timestamps = tokenizer.no_timestamps
-        self._max_initial = max_initial_timestamp_index
+        self.no_timestamps = tokenizer.no_timestamps
+        self.max_initial = max_initial_timestamp_index
 
     def apply(self, logits: np.ndarray, sampled: Sequence[Sequence[int]]) -> None:
-        logits[:, self._no_timestamps] = _FORBIDDEN
+        logits[:, self.no_timestamps] = _FORBIDDEN
         for row, tokens in zip(logits, sampled, strict=True):
             if tokens:
                 self._continue(row, tokens)
             else:
                 self._begin_window(row)
             if self._timestamps_prevail(row):
-                row[: self._begin] = _FORBIDDEN
+                row[: self.begin] = _FORBIDDEN
 
     def _begin_window(self, row: np.ndarray) -> None:
-        row[: self._begin] = _FORBIDDEN
-        if self._max_initial is not None:
-            row[self._begin + self._max_initial + 1 :] = _FORBIDDEN
+        row[: self.begin] = _FORBIDDEN
+        if self.max_initial is not None:
+            row[self.begin + self.max_initial + 1 :] = _FORBIDDEN
 
     def _continue(self, row: np.ndarray, tokens: Sequence[int]) -> None:
-        begin = self._begin
+        begin = self.begin
         ends_with_timestamp = tokens[-1] >= begin
         # The timestamp that a window begins with counts as the second of a pair.
         ends_with_pair = ends_with_timestamp and (len(tokens) < 2 or tokens[-2] >= begin)
@@ -138,9 +138,9 @@ class TimestampRules:
 
         Both sides share the softmax's denominator, so the logits are compared as they are.
         """
-        timestamps = row[self._begin :]
+        timestamps = row[self.begin :]
         peak = timestamps.max()
         if peak == _FORBIDDEN:
             return False
         total = peak + np.log(np.exp(timestamps - peak).sum())
-        return bool(total > row[: self._begin].max())
+        return bool(total > row[: self.begin].max())

@@ -42,6 +42,13 @@ def build_fused_graphs(dims: ModelDimensions, *, compute_type: str, instructions
         length]; the position of each in its text, of the same shape; how many tokens the caches hold, int64 [1]; how
         many of the first tokens stand for nothing, int64 [windows]; int64 [positions]; the output of cross_attention
         -> logits [windows, group, positions, n_vocab].
+    greedy: the caches [windows, n_text_layer, bytes], updated in place; logits [windows, n_vocab] after the tokens that
+        they hold; how many those are, int64 [1]; how many of the first stand for nothing, int64 [windows]; the most
+        tokens to choose, int64 [windows]; tokens that never come, int64 [forbidden]; those that do not come first,
+        int64 [at_first]; int64 [4], the end of the text, the first timestamp or -1 where there are no rules for them,
+        <|notimestamps|>, and the latest timestamp that may come first or -1; the output of cross_attention
+        -> tokens int64 [windows, n_text_ctx], how many of them count, int64 [windows], and the sum of their natural log
+        probabilities, float64 [windows].
 
     compute_type: `int8` or `bfloat16`. instructions: one of INSTRUCTIONS. Weights are those of `packing.Packer`.
     """
@@ -87,4 +94,25 @@ def build_fused_graphs(dims: ModelDimensions, *, compute_type: str, instructions
         logits = tensor(DType.float32, "windows", "group", "positions", dims.n_vocab)
         step = {**typed, "audio": dims.n_audio_ctx}
         graph.output(*ops.inplace_custom("decoder_step", cpu, values, [logits], step))
+
+    input_types = [
+        BufferType(DType.uint8, ["windows", dims.n_text_layer, "bytes"], cpu),
+        tensor(DType.float32, "windows", dims.n_vocab),
+        tensor(DType.int64, 1),
+        tensor(DType.int64, "windows"),
+        tensor(DType.int64, "windows"),
+        tensor(DType.int64, "forbidden"),
+        tensor(DType.int64, "at_first"),
+        tensor(DType.int64, 4),
+        tensor(DType.uint8, "windows", dims.n_text_layer, bytes_of_cross),
+    ]
+    with Graph("greedy", input_types=input_types, module=module, custom_extensions=[KERNELS]) as graph:
+        caches, *tensors = graph.inputs
+        values = [caches.buffer, *(value.tensor for value in tensors), *map(weight, names)]
+        results = [
+            tensor(DType.int64, "windows", dims.n_text_ctx),
+            tensor(DType.int64, "windows"),
+            tensor(DType.float64, "windows"),
+        ]
+        graph.output(*ops.inplace_custom("decoder_greedy", cpu, values, results, step))
     return module

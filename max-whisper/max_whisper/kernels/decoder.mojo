@@ -13,6 +13,7 @@ from std.math import ceildiv, max, min
 from std.memory import alloc
 
 from .attention import BLOCK, HEAD, Keys, Scratch, attend, pack_key, pack_queries, pack_value, pack_values
+from .choice import Choice, Rules
 from .functions import gelu
 from .linear import Linear
 from .rows import normalize, to_tiles
@@ -59,6 +60,7 @@ struct Text(ImplicitlyCopyable):
     var width: Int
     var held: Int  # tokens that the caches hold before
     var padding: Int  # where, for each window, an int64 says how many of its first tokens stand for nothing
+    var numbers: Int  # where, for each window, an int64 says which of the caches' it is
 
     def rows(self) -> Int:
         """Hypotheses of all windows."""
@@ -70,8 +72,14 @@ struct Text(ImplicitlyCopyable):
     def heads(self) -> Int:
         return self.width // HEAD
 
+    @always_inline
+    def number(self, window: Int) -> Int:
+        """Which window of the caches and of the padding one of the text's is."""
+        return Int(load[DType.int64, 1](self.numbers + window * 8))
+
+    @always_inline
     def first_seen(self, window: Int) -> Int:
-        return Int(load[DType.int64, 1](self.padding + window * 8))
+        return Int(load[DType.int64, 1](self.padding + self.number(window) * 8))
 
 
 @fieldwise_init
@@ -261,7 +269,8 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
                 for kind in range(3):
                     self._columns_of_head(linear, thread, kind * width, head, 3 * width)
                 for row in range(text.rows()):
-                    var keys = caches.keys(row, layer, head, text.held + text.length)
+                    var number = text.number(row // text.group) * text.group + row % text.group
+                    var keys = caches.keys(number, layer, head, text.held + text.length)
                     for i in range(text.length):
                         var token = self.memory.wide + ((row * text.length + i) * 3 * width + head * HEAD) * 4
                         pack_key[Self.instructions](token + width * 4, 0, text.held + i, keys.keys)
@@ -292,12 +301,111 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
             for head in range(text.heads() * thread // self.n_threads, text.heads() * (thread + 1) // self.n_threads):
                 self._columns_of_head(linear, thread, 0, head, width)
                 for window in range(text.windows):
-                    var keys = cross.keys(window, layer, head, positions)
+                    var keys = cross.keys(text.number(window), layer, head, positions)
                     var tokens = text.group * text.length
                     self._attend_rows(thread, window * tokens, tokens, head, width, keys, 0, positions, 0)
             end_products[Self.instructions]()
 
         sync_parallelize(task, self.n_threads)
+
+
+@fieldwise_init
+struct Decoder[instructions: StaticString, weight: DType](ImplicitlyCopyable):
+    """The decoder's parameters, and the keys and values that it reads and adds to."""
+
+    var width: Int
+    var n_layers: Int
+    var layers: Int
+    var layer_size: Int
+    var last_ln: Int
+    var n_vocab: Int
+    var positional_embedding: Int
+    var own: Caches
+    var cross: Caches
+    var audio: Int  # positions of a window
+    var n_threads: Int
+
+    def vocabulary(self) -> Linear[Self.weight]:
+        return Linear[Self.weight](self.last_ln + 8 * self.width, ceildiv(self.n_vocab, SIDE) * SIDE, self.width)
+
+    def blocks(self, text: Text) -> Int:
+        """Blocks of 32 positions that attention needs room for."""
+        return ceildiv(max(self.audio, text.held + text.length), SIDE)
+
+    def memory_size(self, text: Text) -> Int:
+        return Memory.size(text.tokens(), self.width, self.blocks(text), self.n_threads)
+
+    def logits(self, text: Text, tokens: Int, places: Int, positions: Int, n_positions: Int, room: Int, result: Int):
+        """Append tokens to the caches: float32 [windows, group, positions, n_vocab] after some of them.
+
+        tokens, places: int64 [windows, group, length]. positions: int64 [n_positions]. room: of `memory_size`.
+        """
+        var width = self.width
+        var n_tokens = text.tokens()
+        var blocks = self.blocks(text)
+        var memory = Memory.at(room, n_tokens, width, blocks)
+        var step = Step[Self.instructions, Self.weight](text, memory, blocks, self.n_threads)
+        var vocabulary = self.vocabulary()
+        for i in range(n_tokens):
+            var x = memory.x + i * width * 4
+            vocabulary.weights_of(Int(load[DType.int64, 1](tokens + i * 8)), x)
+            var place = self.positional_embedding + Int(load[DType.int64, 1](places + i * 8)) * width * 4
+            for j in range(0, width, 16):
+                var values = load[DType.float32, 16](x + j * 4) + load[DType.float32, 16](place + j * 4)
+                store[DType.float32, 16](x + j * 4, values)
+
+        for layer in range(self.n_layers):
+            var block = DecoderBlock[Self.weight].at(self.layers + layer * self.layer_size, width)
+            step.prepare(memory.x, n_tokens, width, block.attn_ln)
+            step.attend_to_text(block.queries_keys_values, self.own, layer)
+            step.prepare(memory.attended, n_tokens, width, 0)
+            step.linear["add"](block.out, memory.x, n_tokens, width)
+            step.prepare(memory.x, n_tokens, width, block.cross_attn_ln)
+            step.attend_to_audio(block.cross_query, self.cross, layer, self.audio)
+            step.prepare(memory.attended, n_tokens, width, 0)
+            step.linear["add"](block.cross_out, memory.x, n_tokens, width)
+            step.prepare(memory.x, n_tokens, width, block.mlp_ln)
+            step.linear["gelu"](block.widen, memory.wide, n_tokens, 4 * width)
+            step.prepare(memory.wide, n_tokens, 4 * width, 0)
+            step.linear["add"](block.narrow, memory.x, n_tokens, width)
+
+        for row in range(text.rows()):
+            for i in range(n_positions):
+                var token = row * text.length + Int(load[DType.int64, 1](positions + i * 8))
+                for j in range(0, width, 16):
+                    var values = load[DType.float32, 16](memory.x + (token * width + j) * 4)
+                    store[DType.float32, 16](memory.attended + ((row * n_positions + i) * width + j) * 4, values)
+        var n_rows = text.rows() * n_positions
+        step.prepare(memory.attended, n_rows, width, self.last_ln)
+        step.linear["store"](vocabulary, result, n_rows, self.n_vocab)
+
+
+@always_inline
+def _decoder[
+    instructions: StaticString, weight: DType, audio: Int
+](
+    n_vocab: Int,
+    caches: MutableInputTensor[dtype=DType.uint8, rank=3, ...],
+    cross: InputTensor[dtype=DType.uint8, rank=3, ...],
+    parameters: InputTensor[dtype=DType.uint8, rank=2, ...],
+    embedding: InputTensor[dtype=DType.uint8, rank=1, ...],
+    positional_embedding: InputTensor[dtype=DType.float32, rank=2, ...],
+) -> Decoder[instructions, weight]:
+    var width = positional_embedding.shape()[1]
+    var n_layers = parameters.shape()[0]
+    return Decoder[instructions, weight](
+        width,
+        n_layers,
+        Int(parameters.unsafe_ptr()),
+        parameters.shape()[1],
+        Int(embedding.unsafe_ptr()),
+        n_vocab,
+        Int(positional_embedding.unsafe_ptr()),
+        Caches(Int(caches.unsafe_ptr()), n_layers, caches.shape()[2], width // HEAD),
+        Caches(Int(cross.unsafe_ptr()), n_layers, cross.shape()[2], width // HEAD),
+        audio,
+        parallelism_level(None),
+    )
 
 
 @extensibility.register("decoder_step")
@@ -329,61 +437,132 @@ struct DecoderStep:
         positional_embedding: InputTensor[dtype=DType.float32, rank=2, ...],
         ctx: DeviceContext,
     ) raises:
+        var decoder = _decoder[instructions, weight, audio](
+            result.shape()[3], caches, cross, parameters, embedding, positional_embedding
+        )
         var shape = tokens.shape()
-        var width = positional_embedding.shape()[1]
-        var n_vocab = result.shape()[3]
-        var n_positions = positions.shape()[0]
-        var n_layers = parameters.shape()[0]
-        var held_before = Int(held.unsafe_ptr().unsafe_load())
-        var text = Text(shape[0], shape[1], shape[2], width, held_before, Int(padding.unsafe_ptr()))
-        var own = Caches(Int(caches.unsafe_ptr()), n_layers, caches.shape()[2], text.heads())
-        var given = Caches(Int(cross.unsafe_ptr()), n_layers, cross.shape()[2], text.heads())
-        var blocks = ceildiv(max(audio, text.held + text.length), SIDE)
-        var n_threads = parallelism_level(None)
-        var room = alloc[UInt8](Memory.size(text.tokens(), width, blocks, n_threads), alignment=64)
-        var memory = Memory.at(Int(room), text.tokens(), width, blocks)
-        var step = Step[instructions, weight](text, memory, blocks, n_threads)
-        var last_ln = Int(embedding.unsafe_ptr())
-        var vocabulary = Linear[weight](last_ln + 2 * width * 4, ceildiv(n_vocab, SIDE) * SIDE, width)
+        var numbers = alloc[Int64](shape[0])
+        for window in range(shape[0]):
+            store(Int(numbers) + window * 8, Int64(window))
+        var before = Int(held.unsafe_ptr().unsafe_load())
+        var text = Text(
+            shape[0], shape[1], shape[2], decoder.width, before, Int(padding.unsafe_ptr()), Int(numbers)
+        )
+        var room = alloc[UInt8](decoder.memory_size(text), alignment=64)
+        decoder.logits(
+            text,
+            Int(tokens.unsafe_ptr()),
+            Int(places.unsafe_ptr()),
+            Int(positions.unsafe_ptr()),
+            positions.shape()[0],
+            Int(room),
+            Int(result.unsafe_ptr()),
+        )
+        room.free()
+        numbers.free()
 
-        var token_data = Int(tokens.unsafe_ptr())
-        var place_data = Int(places.unsafe_ptr())
-        var positional = Int(positional_embedding.unsafe_ptr())
-        for i in range(text.tokens()):
-            var x = memory.x + i * width * 4
-            vocabulary.weights_of(Int(load[DType.int64, 1](token_data + i * 8)), x)
-            var place = positional + Int(load[DType.int64, 1](place_data + i * 8)) * width * 4
-            for j in range(0, width, 16):
-                var values = load[DType.float32, 16](x + j * 4) + load[DType.float32, 16](place + j * 4)
-                store[DType.float32, 16](x + j * 4, values)
 
-        var n_tokens = text.tokens()
-        for layer in range(n_layers):
-            var address = Int(parameters.unsafe_ptr()) + layer * parameters.shape()[1]
-            var block = DecoderBlock[weight].at(address, width)
-            step.prepare(memory.x, n_tokens, width, block.attn_ln)
-            step.attend_to_text(block.queries_keys_values, own, layer)
-            step.prepare(memory.attended, n_tokens, width, 0)
-            step.linear["add"](block.out, memory.x, n_tokens, width)
-            step.prepare(memory.x, n_tokens, width, block.cross_attn_ln)
-            step.attend_to_audio(block.cross_query, given, layer, audio)
-            step.prepare(memory.attended, n_tokens, width, 0)
-            step.linear["add"](block.cross_out, memory.x, n_tokens, width)
-            step.prepare(memory.x, n_tokens, width, block.mlp_ln)
-            step.linear["gelu"](block.widen, memory.wide, n_tokens, 4 * width)
-            step.prepare(memory.wide, n_tokens, 4 * width, 0)
-            step.linear["add"](block.narrow, memory.x, n_tokens, width)
+@extensibility.register("decoder_greedy")
+struct DecoderGreedy:
+    """Decode windows to the end of their texts, always with the most probable token; of equal ones the first.
 
-        var position_data = Int(positions.unsafe_ptr())
-        for row in range(text.rows()):
-            for i in range(n_positions):
-                var token = row * text.length + Int(load[DType.int64, 1](position_data + i * 8))
-                for j in range(0, width, 16):
-                    var values = load[DType.float32, 16](memory.x + (token * width + j) * 4)
-                    store[DType.float32, 16](memory.attended + ((row * n_positions + i) * width + j) * 4, values)
-        var n_rows = text.rows() * n_positions
-        step.prepare(memory.attended, n_rows, width, last_ln)
-        step.linear["store"](vocabulary, Int(result.unsafe_ptr()), n_rows, n_vocab)
+    result: int64 [windows, n_text_ctx], the tokens chosen, the end of the text last where it was; what follows is of no
+    meaning. counts: int64 [windows], tokens chosen. sums: float64 [windows], of their natural log probabilities.
+    logits: float32 [windows, n_vocab], after the tokens that the caches hold. held, padding: as in `decoder_step`.
+    limits: int64 [windows], the most tokens to choose. forbidden: int64 [tokens], those that never come; at_first: those
+    that do not come first. rules: int64 [4], as `Rules` reads them. A window that has ended costs nothing.
+    """
+
+    @staticmethod
+    def execute[
+        target: StaticString, instructions: StaticString, weight: DType, audio: Int
+    ](
+        result: OutputTensor[dtype=DType.int64, rank=2, ...],
+        counts: OutputTensor[dtype=DType.int64, rank=1, ...],
+        sums: OutputTensor[dtype=DType.float64, rank=1, ...],
+        caches: MutableInputTensor[dtype=DType.uint8, rank=3, ...],
+        logits: InputTensor[dtype=DType.float32, rank=2, ...],
+        held: InputTensor[dtype=DType.int64, rank=1, ...],
+        padding: InputTensor[dtype=DType.int64, rank=1, ...],
+        limits: InputTensor[dtype=DType.int64, rank=1, ...],
+        forbidden: InputTensor[dtype=DType.int64, rank=1, ...],
+        at_first: InputTensor[dtype=DType.int64, rank=1, ...],
+        rules: InputTensor[dtype=DType.int64, rank=1, ...],
+        cross: InputTensor[dtype=DType.uint8, rank=3, ...],
+        parameters: InputTensor[dtype=DType.uint8, rank=2, ...],
+        embedding: InputTensor[dtype=DType.uint8, rank=1, ...],
+        positional_embedding: InputTensor[dtype=DType.float32, rank=2, ...],
+        ctx: DeviceContext,
+    ) raises:
+        var windows = logits.shape()[0]
+        var n_vocab = logits.shape()[1]
+        var room_for_tokens = result.shape()[1]
+        var limit = 0
+        for window in range(windows):
+            limit = max(limit, Int(load[DType.int64, 1](Int(limits.unsafe_ptr()) + window * 8)))
+        var decoder = _decoder[instructions, weight, audio](
+            n_vocab, caches, cross, parameters, embedding, positional_embedding
+        )
+        var before = Int(held.unsafe_ptr().unsafe_load())
+        var chosen = Int(result.unsafe_ptr())
+        var chosen_counts = Int(counts.unsafe_ptr())
+        var totals = Int(sums.unsafe_ptr())
+        var context = positional_embedding.shape()[0]
+        var choice = Choice(
+            n_vocab,
+            Int(forbidden.unsafe_ptr()),
+            forbidden.shape()[0],
+            Int(at_first.unsafe_ptr()),
+            at_first.shape()[0],
+            Rules.at(Int(rules.unsafe_ptr())),
+        )
+
+        # All of a step, at its largest: every window with as many keys as there can be.
+        var largest = Text(windows, 1, 1, decoder.width, before + limit, Int(padding.unsafe_ptr()), 0)
+        var step_size = decoder.memory_size(largest)
+        var row_size = ceildiv(n_vocab, 16) * 64
+        var room = alloc[UInt8](step_size + windows * (row_size + 24) + 64, alignment=64)
+        var rows = Int(room) + step_size
+        var numbers = rows + windows * row_size  # of the windows that go on
+        var tokens = numbers + windows * 8
+        var places = tokens + windows * 8
+        var first_position = places + windows * 8
+        store(first_position, Int64(0))
+        var source = Int(logits.unsafe_ptr())
+        for window in range(windows):
+            store(numbers + window * 8, Int64(window))
+            store(chosen_counts + window * 8, Int64(0))
+            store(totals + window * 8, Float64(0))
+            for i in range(n_vocab):
+                store(rows + (window * n_vocab + i) * 4, load[DType.float32, 1](source + (window * n_vocab + i) * 4))
+
+        var going_on = windows
+        for step in range(limit):
+            def choosing(row: Int) {imm}:
+                var number = Int(load[DType.int64, 1](numbers + row * 8))
+                var logprob = Float64(0)
+                var token = choice.choose(rows + row * n_vocab * 4, chosen + number * room_for_tokens * 8, step, logprob)
+                store(chosen + (number * room_for_tokens + step) * 8, Int64(token))
+                store(chosen_counts + number * 8, Int64(step + 1))
+                store(totals + number * 8, load[DType.float64, 1](totals + number * 8) + logprob)
+
+            sync_parallelize(choosing, going_on)
+            var left = 0
+            for row in range(going_on):
+                var number = Int(load[DType.int64, 1](numbers + row * 8))
+                var token = load[DType.int64, 1](chosen + (number * room_for_tokens + step) * 8)
+                var may_go_on = step + 1 < Int(load[DType.int64, 1](Int(limits.unsafe_ptr()) + number * 8))
+                if Int(token) != choice.rules.end and may_go_on:
+                    var pad = Int(load[DType.int64, 1](Int(padding.unsafe_ptr()) + number * 8))
+                    store(numbers + left * 8, Int64(number))
+                    store(tokens + left * 8, token)
+                    store(places + left * 8, Int64(min(before + step - pad, context - 1)))
+                    left += 1
+            going_on = left
+            if going_on == 0:
+                break
+            var text = Text(going_on, 1, 1, decoder.width, before + step, Int(padding.unsafe_ptr()), numbers)
+            decoder.logits(text, tokens, places, first_position, 1, Int(room), rows)
         room.free()
 
 
