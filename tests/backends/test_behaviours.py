@@ -30,7 +30,7 @@ def assert_well_formed(transcription: Transcription, duration: float) -> None:
     assert [segment.id for segment in segments] == list(range(len(segments)))
     previous = 0.0
     for segment in segments:
-        assert previous <= segment.start <= segment.end <= duration + 0.01
+        assert previous - 1e-6 <= segment.start <= segment.end <= duration + 0.01  # sums of float64, so not exactly
         previous = segment.end
         assert "".join(word.word for word in segment.words or ()) in ("", segment.text)
 
@@ -196,7 +196,7 @@ def test_clips_give_the_text_there_at_its_times(nano: Transcriber, clips: Any) -
 
 def test_a_clip_without_an_end_goes_to_the_end(nano: Transcriber) -> None:
     result = nano.transcribe(SAMPLES / "one_day.flac", clip_timestamps="64.9")
-    assert result.text == " the code is five eight zero five five good evening sarah welcome to dublin"
+    assert result.text == " the code is five eight zero five four five five good evening sarah welcome to dublin"
     assert 64.9 <= result.segments[0].start < result.segments[-1].end <= seconds(sample("one_day.flac"))
     beyond = nano.transcribe(SAMPLES / "weather.flac", clip_timestamps="100,200")
     assert beyond.segments == ()
