@@ -22,7 +22,7 @@ from max_whisper.results import Transcription
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = {"word_timestamps": True}
 SHORT = Case(NANO, "greeting", {"beam_size": 2, "initial_prompt": "good morning"})
-PAIRED = Case(NANO, "dialogue", {"suppress_tokens": [2309, 294, 3847], "clip_timestamps": "3,9"})
+PAIRED = Case(NANO, "dialogue", {"suppress_tokens": [2309, 294, 3847], "clip_timestamps": "3,9", "temperature": 0.0})
 SUBTITLED = Case(NANO, "digits", WORDS, {"max_words_per_line": 3, "highlight_words": True})
 DRAWN = Case(NANO, "greeting", {"logprob_threshold": 0.0, "without_timestamps": True}, is_drawn=True)
 
