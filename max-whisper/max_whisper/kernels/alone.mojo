@@ -36,7 +36,7 @@ struct LinearAlone:
         var rows = x.shape()[0]
         var depth = x.shape()[1]
         var columns = result.shape()[1]
-        var linear = Linear[weight](Int(parameters.unsafe_ptr()), columns, depth)
+        var linear = Linear[instructions, weight](Int(parameters.unsafe_ptr()), columns, depth)
         var source = Int(x.unsafe_ptr())
         var scale = Int(normalization.unsafe_ptr())
         var values = Int(result.unsafe_ptr())
@@ -64,7 +64,7 @@ struct LinearAlone:
                     for side in range(ceildiv(some, SIDE)):
                         var here = min(SIDE, some - side * SIDE)
                         var left = tiles + side * linear.side_size()
-                        linear.block[instructions](here, left, scales + side * SIDE * 4, column, block)
+                        linear.block(here, left, scales + side * SIDE * 4, column, block)
                         for row in range(here):
                             var place = values + ((first + side * SIDE + row) * columns + column) * 4
                             comptime for half in range(2):

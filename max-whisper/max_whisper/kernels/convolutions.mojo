@@ -69,8 +69,8 @@ struct EncoderConvolutions:
         var frames = log_mel.shape()[2]
         var length = result.shape()[1]
         var width = result.shape()[2]
-        var first = Linear[DType.bfloat16](Int(parameters.unsafe_ptr()), width, 3 * n_mels)
-        var second = Linear[DType.bfloat16](first.end(), width, 3 * width)
+        var first = Linear[instructions, DType.bfloat16](Int(parameters.unsafe_ptr()), width, 3 * n_mels)
+        var second = Linear[instructions, DType.bfloat16](first.end(), width, 3 * width)
         var source = Int(log_mel.unsafe_ptr())
         var values = Int(result.unsafe_ptr())
         var positions = Int(positional_embedding.unsafe_ptr())
@@ -128,7 +128,7 @@ struct EncoderConvolutions:
                     var start = mels + window * mel_size + row * n_mels * 2
                     _tiles_of_windows(start, n_mels * 2, rows, linear.steps(), tiles)
                 for column in range(0, width, SIDE):
-                    linear.block[instructions](rows, tiles, block, column, block)
+                    linear.block(rows, tiles, block, column, block)
                     for i in range(rows):
                         comptime for half in range(2):
                             var sums = gelu(load[DType.float32, 16](block + i * SIDE * 4 + half * 64))

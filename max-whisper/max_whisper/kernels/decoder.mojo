@@ -23,28 +23,30 @@ comptime FEW = 64  # rows that one thread normalizes sooner than it wakes others
 
 
 @fieldwise_init
-struct DecoderBlock[weight: DType](ImplicitlyCopyable):
+struct DecoderBlock[instructions: StaticString, weight: DType](ImplicitlyCopyable):
     """Where one block's parameters lie; scale and shift of a normalization lie together."""
 
+    comptime Layer = Linear[Self.instructions, Self.weight]
+
     var attn_ln: Int
-    var queries_keys_values: Linear[Self.weight]
-    var out: Linear[Self.weight]
+    var queries_keys_values: Self.Layer
+    var out: Self.Layer
     var cross_attn_ln: Int
-    var cross_query: Linear[Self.weight]
-    var cross_out: Linear[Self.weight]
+    var cross_query: Self.Layer
+    var cross_out: Self.Layer
     var mlp_ln: Int
-    var widen: Linear[Self.weight]
-    var narrow: Linear[Self.weight]
+    var widen: Self.Layer
+    var narrow: Self.Layer
 
     @staticmethod
     def at(address: Int, width: Int) -> Self:
         var normalization = 2 * width * 4
-        var projections = Linear[Self.weight](address + normalization, 3 * width, width)
-        var out = Linear[Self.weight](projections.end(), width, width)
-        var cross_query = Linear[Self.weight](out.end() + normalization, width, width)
-        var cross_out = Linear[Self.weight](cross_query.end(), width, width)
-        var widen = Linear[Self.weight](cross_out.end() + normalization, 4 * width, width)
-        var narrow = Linear[Self.weight](widen.end(), width, 4 * width)
+        var projections = Self.Layer(address + normalization, 3 * width, width)
+        var out = Self.Layer(projections.end(), width, width)
+        var cross_query = Self.Layer(out.end() + normalization, width, width)
+        var cross_out = Self.Layer(cross_query.end(), width, width)
+        var widen = Self.Layer(cross_out.end() + normalization, 4 * width, width)
+        var narrow = Self.Layer(widen.end(), width, 4 * width)
         return Self(
             address, projections, out, out.end(), cross_query, cross_out, cross_out.end(), widen, narrow
         )
@@ -147,6 +149,8 @@ struct Memory(ImplicitlyCopyable):
 struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
     """A step under way."""
 
+    comptime Layer = Linear[Self.instructions, Self.weight]
+
     var text: Text
     var memory: Memory
     var blocks: Int  # of 32 positions that attention has room for
@@ -175,9 +179,9 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
         sync_parallelize(task, self.n_threads)
 
     @always_inline
-    def block(self, linear: Linear[Self.weight], rows: Int, side: Int, column: Int, scratch: Scratch):
+    def block(self, linear: Self.Layer, rows: Int, side: Int, column: Int, scratch: Scratch):
         """32 columns of a linear layer for the prepared rows of a side, to the scratch's block."""
-        linear.block[Self.instructions](
+        linear.block(
             min(SIDE, rows - side * SIDE),
             self.memory.tiles + side * linear.side_size(),
             self.memory.scales + side * SIDE * 4,
@@ -185,7 +189,7 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
             scratch.block,
         )
 
-    def linear[finish: StaticString](self, linear: Linear[Self.weight], target: Int, rows: Int, columns: Int):
+    def linear[finish: StaticString](self, linear: Self.Layer, target: Int, rows: Int, columns: Int):
         """A linear layer of the prepared rows to float32 [rows, columns].
 
         finish: `store` for the results themselves, `gelu` for that of them, `add` to add them to what is there.
@@ -244,7 +248,7 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
             )
 
     @always_inline
-    def _columns_of_head(self, linear: Linear[Self.weight], thread: Int, first: Int, head: Int, stride: Int):
+    def _columns_of_head(self, linear: Self.Layer, thread: Int, first: Int, head: Int, stride: Int):
         """The 64 columns from `first` on of a linear layer that belong to a head, for all tokens, to `wide`."""
         var scratch = self.memory.attention(thread, self.text.width, self.blocks)
         var rows = self.text.tokens()
@@ -258,7 +262,7 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
                         var values = load[DType.float32, 16](scratch.block + row * SIDE * 4 + part * 64)
                         store[DType.float32, 16](place + part * 64, values)
 
-    def attend_to_text(self, linear: Linear[Self.weight], caches: Caches, layer: Int):
+    def attend_to_text(self, linear: Self.Layer, caches: Caches, layer: Int):
         """Queries, keys and values of the prepared tokens, the caches' new entries, and attention to all of them."""
         var text = self.text
         var width = text.width
@@ -291,7 +295,7 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
 
         sync_parallelize(task, self.n_threads)
 
-    def attend_to_audio(self, linear: Linear[Self.weight], cross: Caches, layer: Int, positions: Int):
+    def attend_to_audio(self, linear: Self.Layer, cross: Caches, layer: Int, positions: Int):
         """Queries of the prepared tokens and attention to the positions of their windows."""
         var text = self.text
         var width = text.width
@@ -313,6 +317,8 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
 struct Decoder[instructions: StaticString, weight: DType](ImplicitlyCopyable):
     """The decoder's parameters, and the keys and values that it reads and adds to."""
 
+    comptime Layer = Linear[Self.instructions, Self.weight]
+
     var width: Int
     var n_layers: Int
     var layers: Int
@@ -325,8 +331,8 @@ struct Decoder[instructions: StaticString, weight: DType](ImplicitlyCopyable):
     var audio: Int  # positions of a window
     var n_threads: Int
 
-    def vocabulary(self) -> Linear[Self.weight]:
-        return Linear[Self.weight](self.last_ln + 8 * self.width, ceildiv(self.n_vocab, SIDE) * SIDE, self.width)
+    def vocabulary(self) -> Self.Layer:
+        return Self.Layer(self.last_ln + 8 * self.width, ceildiv(self.n_vocab, SIDE) * SIDE, self.width)
 
     def blocks(self, text: Text) -> Int:
         """Blocks of 32 positions that attention needs room for."""
@@ -355,7 +361,7 @@ struct Decoder[instructions: StaticString, weight: DType](ImplicitlyCopyable):
                 store[DType.float32, 16](x + j * 4, values)
 
         for layer in range(self.n_layers):
-            var block = DecoderBlock[Self.weight].at(self.layers + layer * self.layer_size, width)
+            var block = DecoderBlock[Self.instructions, Self.weight].at(self.layers + layer * self.layer_size, width)
             step.prepare(memory.x, n_tokens, width, block.attn_ln)
             step.attend_to_text(block.queries_keys_values, self.own, layer)
             step.prepare(memory.attended, n_tokens, width, 0)
@@ -613,9 +619,9 @@ struct CrossKeysValues:
                     var place = source + ((window * length + side * SIDE + row) * width) * 4
                     store(scales + row * 4, to_tiles[instructions, weight](place, width, tiles, row))
                 for layer in range(n_layers):
-                    var linear = Linear[weight](layers + layer * layer_size, 2 * width, width)
+                    var linear = Linear[instructions, weight](layers + layer * layer_size, 2 * width, width)
                     for column in range(0, 2 * width, SIDE):
-                        linear.block[instructions](rows, tiles, scales, column, block)
+                        linear.block(rows, tiles, scales, column, block)
                         var keys = given.keys(window, layer, column % width // HEAD, length)
                         var half = column % HEAD // SIDE
                         if column < width:

@@ -59,23 +59,25 @@ struct Sizes(ImplicitlyCopyable):
 
 
 @fieldwise_init
-struct EncoderBlock[weight: DType](ImplicitlyCopyable):
+struct EncoderBlock[instructions: StaticString, weight: DType](ImplicitlyCopyable):
     """Where one block's parameters lie; scale and shift of a normalization lie together."""
 
+    comptime Layer = Linear[Self.instructions, Self.weight]
+
     var attn_ln: Int
-    var queries_keys_values: Linear[Self.weight]
-    var out: Linear[Self.weight]
+    var queries_keys_values: Self.Layer
+    var out: Self.Layer
     var mlp_ln: Int
-    var widen: Linear[Self.weight]
-    var narrow: Linear[Self.weight]
+    var widen: Self.Layer
+    var narrow: Self.Layer
 
     @staticmethod
     def at(address: Int, width: Int) -> Self:
         var normalization = 2 * width * 4
-        var projections = Linear[Self.weight](address + normalization, 3 * width, width)
-        var out = Linear[Self.weight](projections.end(), width, width)
-        var widen = Linear[Self.weight](out.end() + normalization, 4 * width, width)
-        var narrow = Linear[Self.weight](widen.end(), width, 4 * width)
+        var projections = Self.Layer(address + normalization, 3 * width, width)
+        var out = Self.Layer(projections.end(), width, width)
+        var widen = Self.Layer(out.end() + normalization, 4 * width, width)
+        var narrow = Self.Layer(widen.end(), width, 4 * width)
         return Self(address, projections, out, out.end(), widen, narrow)
 
 
@@ -137,7 +139,7 @@ def _normalized_tiles[
 
 def project[
     instructions: StaticString, weight: DType
-](sizes: Sizes, part: Part, block: EncoderBlock[weight], memory: Memory):
+](sizes: Sizes, part: Part, block: EncoderBlock[instructions, weight], memory: Memory):
     """The part's queries, keys and values."""
     _normalized_tiles[instructions, weight](part, sizes.width, block.attn_ln, memory)
     var linear = block.queries_keys_values
@@ -148,7 +150,7 @@ def project[
         var half = column % HEAD // SIDE
         for side in range(part.sides()):
             var rows = part.rows_of(side)
-            linear.block[instructions](
+            linear.block(
                 rows, memory.tiles + side * linear.side_size(), memory.scales + side * SIDE * 4, column, result
             )
             var number = part.first // SIDE + side
@@ -166,7 +168,7 @@ def project[
 
 def finish[
     instructions: StaticString, weight: DType
-](sizes: Sizes, part: Part, block: EncoderBlock[weight], memory: Memory):
+](sizes: Sizes, part: Part, block: EncoderBlock[instructions, weight], memory: Memory):
     """Attention, its output projection and the MLP of the part, in place; the window's keys and values are all there."""
     var width = sizes.width
     for head in range(sizes.heads()):
@@ -189,13 +191,13 @@ def finish[
 
 def _add[
     instructions: StaticString, weight: DType
-](part: Part, linear: Linear[weight], tiles: Int, memory: Memory):
+](part: Part, linear: Linear[instructions, weight], tiles: Int, memory: Memory):
     """Add a linear layer's results to the part's rows."""
     var result = memory.attention.block
     for column in range(0, linear.columns, SIDE):
         for side in range(part.sides()):
             var rows = part.rows_of(side)
-            linear.block[instructions](
+            linear.block(
                 rows, tiles + side * linear.side_size(), memory.scales + side * SIDE * 4, column, result
             )
             for row in range(rows):
@@ -207,7 +209,7 @@ def _add[
 
 def _widen[
     instructions: StaticString, weight: DType
-](part: Part, linear: Linear[weight], memory: Memory):
+](part: Part, linear: Linear[instructions, weight], memory: Memory):
     """The first half of the MLP: GELU of a linear layer, as tiles for the second half."""
     var result = memory.attention.block
     var depth = linear.columns
@@ -215,7 +217,7 @@ def _widen[
     for column in range(0, depth, SIDE):
         for side in range(part.sides()):
             var rows = part.rows_of(side)
-            linear.block[instructions](
+            linear.block(
                 rows, memory.tiles + side * linear.side_size(), memory.scales + side * SIDE * 4, column, result
             )
             for row in range(rows):
@@ -274,7 +276,7 @@ struct EncoderBlocks:
         var n_layers = parameters.shape()[0]
         var last_ln = Int(ln_post.unsafe_ptr())
         for layer in range(n_layers):
-            var block = EncoderBlock[weight].at(layers + layer * layer_size, sizes.width)
+            var block = EncoderBlock[instructions, weight].at(layers + layer * layer_size, sizes.width)
 
             @always_inline
             def over_parts[is_last: Bool](number: Int) {imm}:

@@ -5,7 +5,7 @@ from .tiles import LINES, SIDE, TILE, Floats, load, product, store, values_in_li
 
 
 @fieldwise_init
-struct Linear[weight: DType](ImplicitlyCopyable):
+struct Linear[instructions: StaticString, weight: DType](ImplicitlyCopyable):
     """A linear layer's parameters one after the other, as `pack_linear` (graphs/packing.py) writes them.
 
     bias float32 [columns]; for int8 what each column's sums are to be times, float32 [columns], and what is to be taken
@@ -39,7 +39,7 @@ struct Linear[weight: DType](ImplicitlyCopyable):
         return self.tiles() + self.columns // LINES * self.steps() * TILE
 
     @always_inline
-    def block[instructions: StaticString](self, rows: Int, left: Int, scales: Int, column: Int, result: Int):
+    def block(self, rows: Int, left: Int, scales: Int, column: Int, result: Int):
         """Up to 32 rows of tiles times 32 columns from `column` on, plus bias: float32 [32, 32].
 
         scales: float32 [rows], what `to_tiles` returned for each row.
@@ -49,7 +49,7 @@ struct Linear[weight: DType](ImplicitlyCopyable):
         var steps = self.steps()
         var bias = self.address + column * 4
         var tiles = self.tiles() + column // LINES * steps * TILE
-        product[instructions, Self.weight](rows, left, steps * TILE, tiles, steps * TILE, steps, result)
+        product[Self.instructions, Self.weight](rows, left, steps * TILE, tiles, steps * TILE, steps, result)
         comptime for half in range(2):
             var added = load[DType.float32, 16](bias + half * 64)
             var factors = Floats(1)
