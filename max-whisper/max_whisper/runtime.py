@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from max import driver, engine
@@ -21,7 +22,8 @@ from max_whisper.checkpoint import Checkpoint
 from max_whisper.checkpoint.atomic import replacing
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.errors import DeviceError, OptionError
-from max_whisper.graphs import fused
+from max_whisper.graph_sources import graph_sources
+from max_whisper.graphs import alignment, fused, whisper
 from max_whisper.packed_weights import packed_weights
 from max_whisper.progress import Progress, Step, silent
 
@@ -88,7 +90,7 @@ def load_graphs(
 
     with _environment_restored():
         session = engine.InferenceSession(devices=[device.driver])
-        key = cache_key(dims, device, stored, {"every_layer": every_layer})
+        key = cache_key(whisper, dims, device, stored, {"every_layer": every_layer})
         compiled = _compile(session, device, key, build, "the encoder and the decoder", "about a minute", progress)
         progress(Step("loading the model"))
         weights = graphs.weights_for_graphs(checkpoint.weights, dims, stored)
@@ -121,7 +123,7 @@ def load_fused_graphs(
     with _environment_restored():
         session = engine.InferenceSession(devices=[device.driver])
         stored = DType.int8 if compute_type == "int8" else DType.bfloat16
-        key = cache_key(dims, device, stored, {"instructions": chosen})
+        key = cache_key(fused, dims, device, stored, {"instructions": chosen})
         compiled = _compile(session, device, key, build, "the encoder and the decoder", "half a minute", progress)
         weights = packed_weights(checkpoint, compute_type, progress)
         progress(Step("loading the model"))
@@ -157,7 +159,7 @@ def load_alignment(
 
     with _environment_restored():
         session = engine.InferenceSession(devices=[device.driver])
-        key = cache_key(dims, device, stored, {"alignment_heads": list(heads), "n_text": n_text})
+        key = cache_key(alignment, dims, device, stored, {"heads": list(heads), "n_text": n_text})
         compiled = _compile(session, device, key, build, "the alignment of words", "about a minute", progress)
         return session.init(compiled, weights_registry=weights)
 
@@ -215,13 +217,16 @@ def _environment_restored() -> Iterator[None]:
                 os.unsetenv(name)
 
 
-def cache_key(dims: ModelDimensions, device: Device, stored: DType, build: Mapping[str, object]) -> str:
+def cache_key(
+    builder: ModuleType, dims: ModelDimensions, device: Device, stored: DType, build: Mapping[str, object]
+) -> str:
     """A readable name that changes with all that the compiled code depends on.
 
-    build: the other arguments of the function that builds the graphs, by their names.
+    builder: the module whose function builds the graphs. build: that function's other arguments, by their names.
     """
+    assert builder.__file__ is not None
     source = hashlib.sha256()
-    for path in sorted([*Path(graphs.__file__).parent.glob("*.py"), *graphs.KERNELS.glob("*.mojo")]):
+    for path in graph_sources(Path(builder.__file__), graphs.KERNELS):
         source.update(path.name.encode() + b"\0" + path.read_bytes())
     parts = {
         "dims": dims.to_dict(),

@@ -13,8 +13,9 @@ from max.nn import Module
 
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.graphs.decoder import ResidualAttentionBlock, TextDecoder
+from max_whisper.graphs.kernels import KERNELS
 from max_whisper.graphs.layers import few_rows_product, split_heads
-from max_whisper.graphs.whisper import KERNELS, Whisper
+from max_whisper.graphs.whisper import Whisper
 
 
 class WholeTextBlock(Module):

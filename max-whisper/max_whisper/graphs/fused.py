@@ -9,8 +9,8 @@ from max.graph import BufferType, DeviceRef, Graph, TensorType, TensorValue, Wei
 from max.graph import Module as GraphModule
 
 from max_whisper.dimensions import ModelDimensions
+from max_whisper.graphs.kernels import KERNELS
 from max_whisper.graphs.packing import SIDE, is_float32, packed_shapes
-from max_whisper.graphs.whisper import KERNELS
 
 HEAD = 64
 BLOCK_BYTES = SIDE * HEAD * 2

@@ -1,7 +1,6 @@
 """A Whisper model as three graphs that are compiled together: `encoder`, `cross_attention` and `decoder`."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from max.dtype import DType
@@ -14,9 +13,7 @@ from max_whisper.checkpoint.tensors import Weights
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.graphs.decoder import TextDecoder
 from max_whisper.graphs.encoder import AudioEncoder
-
-KERNELS = Path(__file__).parents[1] / "kernels"
-"""The folder of Mojo operations that the graphs call."""
+from max_whisper.graphs.kernels import KERNELS
 
 
 class Whisper(Module):
