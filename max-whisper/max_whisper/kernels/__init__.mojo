@@ -1,5 +1,7 @@
 from .alone import *
 from .convolutions import *
+from .cross_attention import *
 from .decoder import *
 from .encoder import *
 from .few_rows_linear import *
+from .greedy import *

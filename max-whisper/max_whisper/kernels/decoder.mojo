@@ -12,12 +12,12 @@ from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, max, min
 from std.memory import alloc
 
-from .attention import BLOCK, HEAD, Keys, Scratch, attend, pack_key, pack_queries, pack_value, pack_values
-from .choice import Choice, Rules
+from .attention import BLOCK, HEAD, Keys, Scratch, attend, pack_key, pack_queries, pack_value
+from .caches import Caches, Text
 from .functions import gelu
 from .linear import Linear
 from .rows import normalize, to_tiles
-from .tiles import SIDE, TILE, Floats, begin_products, end_products, load, store, values_in_line
+from .tiles import SIDE, begin_products, end_products, load, store
 
 comptime FEW = 64  # rows that one thread normalizes sooner than it wakes others
 
@@ -50,54 +50,6 @@ struct DecoderBlock[instructions: StaticString, weight: DType](ImplicitlyCopyabl
         return Self(
             address, projections, out, out.end(), cross_query, cross_out, cross_out.end(), widen, narrow
         )
-
-
-@fieldwise_init
-struct Text(ImplicitlyCopyable):
-    """The tokens of a step: `length` for each of `group` hypotheses for each window."""
-
-    var windows: Int
-    var group: Int
-    var length: Int
-    var width: Int
-    var held: Int  # tokens that the caches hold before
-    var padding: Int  # where, for each window, an int64 says how many of its first tokens stand for nothing
-    var numbers: Int  # where, for each window, an int64 says which of the caches' it is
-
-    def rows(self) -> Int:
-        """Hypotheses of all windows."""
-        return self.windows * self.group
-
-    def tokens(self) -> Int:
-        return self.rows() * self.length
-
-    def heads(self) -> Int:
-        return self.width // HEAD
-
-    @always_inline
-    def number(self, window: Int) -> Int:
-        """Which window of the caches and of the padding one of the text's is."""
-        return Int(load[DType.int64, 1](self.numbers + window * 8))
-
-    @always_inline
-    def first_seen(self, window: Int) -> Int:
-        return Int(load[DType.int64, 1](self.padding + self.number(window) * 8))
-
-
-@fieldwise_init
-struct Caches(ImplicitlyCopyable):
-    """Keys and values of all layers of some texts or windows: for each head its keys, then its values."""
-
-    var address: Int
-    var layers: Int
-    var layer_size: Int
-    var heads: Int
-
-    @always_inline
-    def keys(self, number: Int, layer: Int, head: Int, used: Int) -> Keys:
-        var capacity = self.layer_size // (self.heads * 2 * BLOCK)
-        var keys = self.address + (number * self.layers + layer) * self.layer_size + head * 2 * capacity * BLOCK
-        return Keys(keys, keys + capacity * BLOCK, capacity, used)
 
 
 @fieldwise_init
@@ -387,7 +339,7 @@ struct Decoder[instructions: StaticString, weight: DType](ImplicitlyCopyable):
 
 
 @always_inline
-def _decoder[
+def decoder_of[
     instructions: StaticString, weight: DType, audio: Int
 ](
     n_vocab: Int,
@@ -443,7 +395,7 @@ struct DecoderStep:
         positional_embedding: InputTensor[dtype=DType.float32, rank=2, ...],
         ctx: DeviceContext,
     ) raises:
-        var decoder = _decoder[instructions, weight, audio](
+        var decoder = decoder_of[instructions, weight, audio](
             result.shape()[3], caches, cross, parameters, embedding, positional_embedding
         )
         var shape = tokens.shape()
@@ -466,173 +418,3 @@ struct DecoderStep:
         )
         room.free()
         numbers.free()
-
-
-@extensibility.register("decoder_greedy")
-struct DecoderGreedy:
-    """Decode windows to the end of their texts, always with the most probable token; of equal ones the first.
-
-    result: int64 [windows, n_text_ctx], the tokens chosen, the end of the text last where it was; what follows is of no
-    meaning. counts: int64 [windows], tokens chosen. sums: float64 [windows], of their natural log probabilities.
-    logits: float32 [windows, n_vocab], after the tokens that the caches hold. held, padding: as in `decoder_step`.
-    limits: int64 [windows], the most tokens to choose. forbidden: int64 [tokens], those that never come; at_first: those
-    that do not come first. rules: int64 [4], as `Rules` reads them. A window that has ended costs nothing.
-    """
-
-    @staticmethod
-    def execute[
-        target: StaticString, instructions: StaticString, weight: DType, audio: Int
-    ](
-        result: OutputTensor[dtype=DType.int64, rank=2, ...],
-        counts: OutputTensor[dtype=DType.int64, rank=1, ...],
-        sums: OutputTensor[dtype=DType.float64, rank=1, ...],
-        caches: MutableInputTensor[dtype=DType.uint8, rank=3, ...],
-        logits: InputTensor[dtype=DType.float32, rank=2, ...],
-        held: InputTensor[dtype=DType.int64, rank=1, ...],
-        padding: InputTensor[dtype=DType.int64, rank=1, ...],
-        limits: InputTensor[dtype=DType.int64, rank=1, ...],
-        forbidden: InputTensor[dtype=DType.int64, rank=1, ...],
-        at_first: InputTensor[dtype=DType.int64, rank=1, ...],
-        rules: InputTensor[dtype=DType.int64, rank=1, ...],
-        cross: InputTensor[dtype=DType.uint8, rank=3, ...],
-        parameters: InputTensor[dtype=DType.uint8, rank=2, ...],
-        embedding: InputTensor[dtype=DType.uint8, rank=1, ...],
-        positional_embedding: InputTensor[dtype=DType.float32, rank=2, ...],
-        ctx: DeviceContext,
-    ) raises:
-        var windows = logits.shape()[0]
-        var n_vocab = logits.shape()[1]
-        var room_for_tokens = result.shape()[1]
-        var limit = 0
-        for window in range(windows):
-            limit = max(limit, Int(load[DType.int64, 1](Int(limits.unsafe_ptr()) + window * 8)))
-        var decoder = _decoder[instructions, weight, audio](
-            n_vocab, caches, cross, parameters, embedding, positional_embedding
-        )
-        var before = Int(held.unsafe_ptr().unsafe_load())
-        var chosen = Int(result.unsafe_ptr())
-        var chosen_counts = Int(counts.unsafe_ptr())
-        var totals = Int(sums.unsafe_ptr())
-        var context = positional_embedding.shape()[0]
-        var choice = Choice(
-            n_vocab,
-            Int(forbidden.unsafe_ptr()),
-            forbidden.shape()[0],
-            Int(at_first.unsafe_ptr()),
-            at_first.shape()[0],
-            Rules.at(Int(rules.unsafe_ptr())),
-        )
-
-        # All of a step, at its largest: every window with as many keys as there can be.
-        var largest = Text(windows, 1, 1, decoder.width, before + limit, Int(padding.unsafe_ptr()), 0)
-        var step_size = decoder.memory_size(largest)
-        var row_size = ceildiv(n_vocab, 16) * 64
-        var room = alloc[UInt8](step_size + windows * (row_size + 24) + 64, alignment=64)
-        var rows = Int(room) + step_size
-        var numbers = rows + windows * row_size  # of the windows that go on
-        var tokens = numbers + windows * 8
-        var places = tokens + windows * 8
-        var first_position = places + windows * 8
-        store(first_position, Int64(0))
-        var source = Int(logits.unsafe_ptr())
-        for window in range(windows):
-            store(numbers + window * 8, Int64(window))
-            store(chosen_counts + window * 8, Int64(0))
-            store(totals + window * 8, Float64(0))
-            for i in range(n_vocab):
-                store(rows + (window * n_vocab + i) * 4, load[DType.float32, 1](source + (window * n_vocab + i) * 4))
-
-        var going_on = windows
-        for step in range(limit):
-            def choosing(row: Int) {imm}:
-                var number = Int(load[DType.int64, 1](numbers + row * 8))
-                var logprob = Float64(0)
-                var token = choice.choose(rows + row * n_vocab * 4, chosen + number * room_for_tokens * 8, step, logprob)
-                store(chosen + (number * room_for_tokens + step) * 8, Int64(token))
-                store(chosen_counts + number * 8, Int64(step + 1))
-                store(totals + number * 8, load[DType.float64, 1](totals + number * 8) + logprob)
-
-            sync_parallelize(choosing, going_on)
-            var left = 0
-            for row in range(going_on):
-                var number = Int(load[DType.int64, 1](numbers + row * 8))
-                var token = load[DType.int64, 1](chosen + (number * room_for_tokens + step) * 8)
-                var may_go_on = step + 1 < Int(load[DType.int64, 1](Int(limits.unsafe_ptr()) + number * 8))
-                if Int(token) != choice.rules.end and may_go_on:
-                    var pad = Int(load[DType.int64, 1](Int(padding.unsafe_ptr()) + number * 8))
-                    store(numbers + left * 8, Int64(number))
-                    store(tokens + left * 8, token)
-                    store(places + left * 8, Int64(min(before + step - pad, context - 1)))
-                    left += 1
-            going_on = left
-            if going_on == 0:
-                break
-            var text = Text(going_on, 1, 1, decoder.width, before + step, Int(padding.unsafe_ptr()), numbers)
-            decoder.logits(text, tokens, places, first_position, 1, Int(room), rows)
-        room.free()
-
-
-@extensibility.register("cross_keys_values")
-struct CrossKeysValues:
-    """Keys and values of cross-attention in all layers of the decoder, from features float32 [windows, length, width].
-
-    parameters: uint8 [layers, bytes], a linear layer each, keys first. The result, uint8 [windows, layers, bytes], has
-    for each head the keys of all positions, then the values, both as attention.mojo describes.
-    """
-
-    @staticmethod
-    def execute[
-        target: StaticString, instructions: StaticString, weight: DType
-    ](
-        result: OutputTensor[dtype=DType.uint8, rank=3, ...],
-        features: InputTensor[dtype=DType.float32, rank=3, ...],
-        parameters: InputTensor[dtype=DType.uint8, rank=2, ...],
-        ctx: DeviceContext,
-    ) raises:
-        var shape = features.shape()
-        var length = shape[1]
-        var width = shape[2]
-        var n_layers = parameters.shape()[0]
-        var given = Caches(Int(result.unsafe_ptr()), n_layers, result.shape()[2], width // HEAD)
-        var n_threads = parallelism_level(None)
-        comptime in_line = values_in_line[weight]()
-        var steps = ceildiv(width, in_line)
-        var own_size = 2 * steps * TILE + SIDE * 4 + TILE * 4 + 64
-        var room = alloc[UInt8](n_threads * own_size, alignment=64)
-        var memory = Int(room)
-        var source = Int(features.unsafe_ptr())
-        var layers = Int(parameters.unsafe_ptr())
-        var layer_size = parameters.shape()[1]
-        var sides = ceildiv(length, SIDE)
-        var n_parts = sides * shape[0]
-
-        def task(thread: Int) {imm}:
-            var tiles = memory + thread * own_size
-            var scales = tiles + 2 * steps * TILE
-            var block = scales + SIDE * 4
-            begin_products[instructions]()
-            for index in range(n_parts * thread // n_threads, n_parts * (thread + 1) // n_threads):
-                var window = index // sides
-                var side = index % sides
-                var rows = min(SIDE, length - side * SIDE)
-                for row in range(rows):
-                    var place = source + ((window * length + side * SIDE + row) * width) * 4
-                    store(scales + row * 4, to_tiles[instructions, weight](place, width, tiles, row))
-                for layer in range(n_layers):
-                    var linear = Linear[instructions, weight](layers + layer * layer_size, 2 * width, width)
-                    for column in range(0, 2 * width, SIDE):
-                        linear.block(rows, tiles, scales, column, block)
-                        var keys = given.keys(window, layer, column % width // HEAD, length)
-                        var half = column % HEAD // SIDE
-                        if column < width:
-                            for row in range(rows):
-                                pack_key[instructions](block + row * SIDE * 4, half, side * SIDE + row, keys.keys)
-                        else:
-                            for row in range(rows, SIDE):
-                                for i in range(0, SIDE, 16):
-                                    store[DType.float32, 16](block + (row * SIDE + i) * 4, Floats(0))
-                            pack_values[instructions](block, half, side, keys.capacity, keys.values)
-            end_products[instructions]()
-
-        sync_parallelize(task, n_threads)
-        room.free()

@@ -1,0 +1,52 @@
+"""The tokens of a decoder's step and the keys and values that it reads and adds to."""
+
+from .attention import BLOCK, HEAD, Keys
+from .tiles import load
+
+
+@fieldwise_init
+struct Text(ImplicitlyCopyable):
+    """The tokens of a step: `length` for each of `group` hypotheses for each window."""
+
+    var windows: Int
+    var group: Int
+    var length: Int
+    var width: Int
+    var held: Int  # tokens that the caches hold before
+    var padding: Int  # where, for each window, an int64 says how many of its first tokens stand for nothing
+    var numbers: Int  # where, for each window, an int64 says which of the caches' it is
+
+    def rows(self) -> Int:
+        """Hypotheses of all windows."""
+        return self.windows * self.group
+
+    def tokens(self) -> Int:
+        return self.rows() * self.length
+
+    def heads(self) -> Int:
+        return self.width // HEAD
+
+    @always_inline
+    def number(self, window: Int) -> Int:
+        """Which window of the caches and of the padding one of the text's is."""
+        return Int(load[DType.int64, 1](self.numbers + window * 8))
+
+    @always_inline
+    def first_seen(self, window: Int) -> Int:
+        return Int(load[DType.int64, 1](self.padding + self.number(window) * 8))
+
+
+@fieldwise_init
+struct Caches(ImplicitlyCopyable):
+    """Keys and values of all layers of some texts or windows: for each head its keys, then its values."""
+
+    var address: Int
+    var layers: Int
+    var layer_size: Int
+    var heads: Int
+
+    @always_inline
+    def keys(self, number: Int, layer: Int, head: Int, used: Int) -> Keys:
+        var capacity = self.layer_size // (self.heads * 2 * BLOCK)
+        var keys = self.address + (number * self.layers + layer) * self.layer_size + head * 2 * capacity * BLOCK
+        return Keys(keys, keys + capacity * BLOCK, capacity, used)
