@@ -19,7 +19,8 @@ VENV := .venv
 READY := $(VENV)/.ready
 PEERS_READY := $(VENV)/.peers-ready
 RUN := $(VENV)/bin/python
-NO_AMX := $(if $(filter x86_64,$(shell uname -m)),-mno-amx-int8 -mno-amx-bf16 -mno-amx-tile)
+# Empty where the compiler has no such options: clang needs none.
+KEEP_STORES = $(shell $(CC) -fno-tree-dse -fno-dse -E -x c /dev/null >/dev/null 2>&1 && echo -fno-tree-dse -fno-dse)
 
 demo: $(READY)
 	$(RUN) -m max_whisper demo $(ARGS)
@@ -65,10 +66,11 @@ $(READY): pyproject.toml constraints.txt
 	$(RUN) -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-# The other programs of benchmark-peers. whisper.cpp is compiled from its package's source, for this machine's CPU but
-# without AMX, with which its version 1.8 crashes on q8_0.
+# The other programs of benchmark-peers. whisper.cpp is compiled from its package's source, for this machine's CPU and with
+# the matrix products of llamafile. GCC 12 takes the stores to AMX's tile configuration for dead, and q8_0 then crashes.
 $(PEERS_READY): $(READY)
-	CFLAGS='$(NO_AMX)' CXXFLAGS='$(NO_AMX)' $(RUN) -m pip install --disable-pip-version-check \
+	CFLAGS='$(KEEP_STORES)' CXXFLAGS='$(KEEP_STORES)' GGML_LLAMAFILE=ON \
+	  $(RUN) -m pip install --disable-pip-version-check \
 	  --constraint constraints.txt --no-binary pywhispercpp --editable '.[dev,peers]'
 	@touch $@
 

@@ -37,6 +37,8 @@ class CppPeer(Peer):
         "token": "`whisper_decode` of one token, and the arg max; without its rules for logits",
         "beam_token": "the difference of two texts, 8 and 72 tokens long, in its own timings of decoding and sampling; "
         "of a trained model with the logits of special tokens set to zero, since it cannot be told to go on at the end",
+        "recording": "it takes a model of two decoder layers, such as nano, for a distilled one and gives it no "
+        "timestamps (`is_distil`): each window is 30 s long, whatever is said where it ends",
         "batched": "`whisper_full_parallel`: as many parts of the recording at once as there are threads, each with "
         "one thread",
     }
@@ -159,12 +161,13 @@ class CppPeer(Peer):
         _check("whisper_encode", self._library.whisper_encode(self._step_context, 0, self._work.threads))
 
     def _decode(self, tokens: list[int], n_past: int) -> np.ndarray:
-        """Logits [n_vocab] after the last of the tokens."""
+        """Logits [n_vocab] after the last of the tokens; the library gives a row for each and fills in the last."""
         array = (ctypes.c_int * len(tokens))(*tokens)
         result = self._library.whisper_decode(self._step_context, array, len(tokens), n_past, self._work.threads)
         _check("whisper_decode", result)
         n_vocab = self._library.whisper_n_vocab(self._step_context)
-        return np.ctypeslib.as_array(self._library.whisper_get_logits(self._step_context), (n_vocab,))
+        logits = self._library.whisper_get_logits(self._step_context)
+        return np.ctypeslib.as_array(logits, (len(tokens), n_vocab))[-1]
 
 
 def _check(function: str, result: int) -> None:

@@ -224,6 +224,22 @@ def test_q8_0_blocks_are_those_of_the_library() -> None:
     assert quantize_q8_0(matrix) == packed.tobytes()
 
 
+@pytest.mark.skipif(importlib.util.find_spec("_pywhispercpp") is None, reason="pywhispercpp is not installed")
+@pytest.mark.parametrize("precision", ["f16", "q8_0"])
+def test_whisper_cpp_computes_the_same(precision: str, checkpoint: PeerCheckpoint, reference: Any) -> None:
+    """As far as its precision goes; a build that loses AMX's tile configuration crashes here."""
+    work = measure.work_of(checkpoint, measure.Settings(1, 1, 1, 30, []))
+    peer = cpp_peer.CppPeer(str(checkpoint.file(f"ggml-{precision}")), precision, work)
+    window = np.random.default_rng(5).normal(scale=0.1, size=480_000).astype(np.float32)
+    peer._mel(window)
+    peer._encode()
+    with torch.no_grad():
+        features = reference.encoder(whisper.log_mel_spectrogram(window, 80)[None])
+        expected = reference.decoder(torch.tensor([work.long_prompt]), features)[0, -1].numpy()
+    logits = peer._decode(work.long_prompt, 0)
+    assert np.abs(logits - expected).max() < 0.1 * expected.std()
+
+
 def test_a_package_made_for_any_cpu_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     spec = importlib.util.spec_from_file_location("_pywhispercpp", tmp_path / "_pywhispercpp.py")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
