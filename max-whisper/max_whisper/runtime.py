@@ -77,6 +77,7 @@ class LoadedGraphs:
     decoder: engine.Model
     weights: dict[str, np.ndarray]  # the graphs read these arrays where they lie
     greedy: engine.Model | None = None  # of the fused graphs
+    beams: engine.Model | None = None  # of the fused graphs
 
 
 def load_graphs(

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmarks.random_models import random_checkpoint
+from max_whisper.backends.fused import FusedModel
 from max_whisper.backends.max import MaxModel
 from max_whisper.backends.torch import TorchModel, reference_model
 from max_whisper.checkpoint import Checkpoint, load_checkpoint
@@ -22,6 +23,11 @@ def tiny() -> Checkpoint:
 @pytest.fixture(scope="session")
 def compiled_tiny(tiny: Checkpoint) -> MaxModel:
     return MaxModel(tiny, select_device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def fused_tiny(tiny: Checkpoint) -> FusedModel:
+    return FusedModel(tiny, select_device("cpu"), "int8")
 
 
 @pytest.fixture(scope="session")

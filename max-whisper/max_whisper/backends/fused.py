@@ -8,16 +8,18 @@ from max.dtype import DType
 
 from max_whisper.backends.max import MaxDecoderState, MaxFeatures, MaxModel
 from max_whisper.checkpoint import Checkpoint
+from max_whisper.decoding.beam import candidates
 from max_whisper.decoding.hypothesis import Hypothesis
 from max_whisper.decoding.model import CrossAttention
-from max_whisper.decoding.on_device import ChoiceRules
-from max_whisper.graphs.fused import BLOCK_BYTES, SIDE, head_bytes
+from max_whisper.decoding.on_device import ChoiceRules, Prompts, Texts
+from max_whisper.dimensions import ModelDimensions
+from max_whisper.graphs.fused import SIDE, head_bytes
 from max_whisper.progress import Progress, silent
 from max_whisper.runtime import Device, load_fused_graphs
 
 
 class FusedModel(MaxModel):
-    """A SpeechModel whose products are of `int8` or `bfloat16`."""
+    """A SpeechModel whose products are of `int8` or `bfloat16`; a TextDecoder."""
 
     def __init__(
         self,
@@ -50,9 +52,45 @@ class FusedModel(MaxModel):
         padding = self._padding_of(features, padding)
         cross = self._cross(features)
         cache = self._cache_for(features.batch * group, self.dims.n_text_ctx + max(padding))
-        state = FusedDecoderState(self._graphs.decoder, self._device, self.dims, [cache], cross, group, padding)
-        state.greedy = self._graphs.greedy
-        return state
+        return FusedDecoderState(self._graphs.decoder, self._device, self.dims, [cache], cross, group, padding)
+
+    def decode_greedily(self, features: MaxFeatures, prompts: Prompts, rules: ChoiceRules) -> list[Texts]:
+        """The windows' texts to their ends; see TextDecoder."""
+        assert self._graphs.greedy is not None
+        cache = self._cache_for(features.batch, self.dims.n_text_ctx + max(prompts.padding))
+        results = self._graphs.greedy.execute(cache, *_inputs(prompts, rules), *self._cross(features))
+        texts = []
+        for row, count, total, prob in zip(*(result.to_numpy() for result in results), strict=True):
+            tokens = row[:count].tolist()
+            has_ended = tokens[-1] == rules.end
+            text = Hypothesis(tokens[:-1] if has_ended else tokens, float(total), has_ended)
+            texts.append(Texts([text], float(prob)))
+        return texts
+
+    def decode_with_beams(
+        self, features: MaxFeatures, prompts: Prompts, rules: ChoiceRules, beam_size: int, enough: int
+    ) -> list[Texts]:
+        """The candidates of the windows' texts; see TextDecoder."""
+        assert self._graphs.beams is not None
+        windows, context = features.batch, self.dims.n_text_ctx
+        cache = self._cache_for(windows * beam_size, context + max(prompts.padding))
+        shape = (windows, enough + beam_size)
+        tokens = driver.Buffer(DType.int64, (*shape, context), self._device)
+        lengths = driver.Buffer(DType.int64, shape, self._device)
+        sums = driver.Buffer(DType.float32, shape, self._device)
+        (probs,) = self._graphs.beams.execute(
+            cache, tokens, lengths, sums, *_inputs(prompts, rules), *self._cross(features)
+        )
+        results = []
+        for *texts, prob in zip(*(values.to_numpy() for values in (tokens, lengths, sums, probs)), strict=True):
+            hypotheses = [
+                Hypothesis(row[:length].tolist(), float(total), number < enough)
+                for number, (row, length, total) in enumerate(zip(*texts, strict=True))
+                if length >= 0
+            ]
+            ended = [text for text in hypotheses if text.finished]
+            results.append(Texts(candidates(ended, hypotheses[len(ended) :], beam_size), float(prob)))
+        return results
 
     def _cache_for(self, rows: int, context: int) -> driver.Buffer:
         """Keys and values uint8 [rows, n_text_layer, bytes], of unknown content."""
@@ -69,58 +107,63 @@ class FusedModel(MaxModel):
         return self._float32.cross_attention(MaxFeatures(features.batch, features.features), tokens, n_text)
 
 
-class FusedDecoderState(MaxDecoderState):
-    """The fused decoder with its caches and how many tokens they hold; a GreedyDecoder."""
+def _inputs(prompts: Prompts, rules: ChoiceRules) -> list[driver.Buffer]:
+    """What the graphs `greedy` and `beams` are told; see `build_fused_graphs`."""
+    numbers = [prompts.start, rules.no_speech, rules.end]
+    numbers += [-1 if token is None else token for token in (rules.timestamps, rules.latest_first)]
+    arrays = [
+        prompts.tokens,
+        np.array(prompts.padding, dtype=np.int64),
+        np.array(prompts.limits, dtype=np.int64),
+        rules.forbidden,
+        rules.forbidden_first,
+        np.array(numbers, dtype=np.int64),
+    ]
+    return [driver.Buffer.from_numpy(array) for array in arrays]
 
-    greedy: engine.Model
+
+class FusedDecoderState(MaxDecoderState):
+    """The fused decoder with its caches and how many tokens they hold.
+
+    Each hypothesis writes to a slot of its window's caches and reads its text where it is, in other slots too.
+    """
+
+    def __init__(
+        self,
+        decoder: engine.Model,
+        device: driver.Device,
+        dims: ModelDimensions,
+        caches: Sequence[driver.Buffer],
+        cross: Sequence[driver.Buffer],
+        group: int,
+        padding: Sequence[int],
+    ) -> None:
+        super().__init__(decoder, device, dims, caches, cross, group, padding)
+        capacity = -(-(dims.n_text_ctx + max(padding)) // SIDE) * SIDE
+        slots = np.arange(group, dtype=np.uint16)[:, None]
+        self._slots = np.tile(slots, (len(padding), capacity))  # which one holds each position of a row
 
     def layers(self, tokens: np.ndarray, positions: Sequence[int]) -> list[driver.Buffer]:
         """The logits [windows, group, len(positions), n_vocab] after tokens int64 [rows, n], in the caches' order."""
         start, stop = self._n_tokens, self._n_tokens + tokens.shape[1]
-        places = self._places(start, stop)
         shape = (-1, self._group, stop - start)
-        values = self._decoder.execute(
+        values = [values.reshape(shape) for values in (tokens, self._places(start, stop))]
+        is_shared = start == 0 and self._group > 1 and bool((values[0] == values[0][:, :1]).all())
+        if is_shared:
+            # A prompt of all rows of a window is read once, and all go on from there.
+            values = [np.ascontiguousarray(each[:, :1]) for each in values]
+            self._slots[:, :stop] = 0
+        (logits,) = self._decoder.execute(
             self._caches[0],
-            driver.Buffer.from_numpy(tokens.reshape(shape)),
-            driver.Buffer.from_numpy(places.reshape(shape)),
+            *map(driver.Buffer.from_numpy, values),
             driver.Buffer.from_numpy(np.array([start], dtype=np.int64)),
             driver.Buffer.from_numpy(self._padding[:: self._group].copy()),
             driver.Buffer.from_numpy(np.array(positions, dtype=np.int64)),
+            driver.Buffer.from_numpy(self._slots.reshape(-1, self._group, self._slots.shape[1])),
             self._cross[0],
         )
         self._n_tokens = stop
-        return values
-
-    def finish_greedily(self, logits: np.ndarray, limits: Sequence[int], rules: ChoiceRules) -> list[Hypothesis]:
-        """Each window's text to its end; see GreedyDecoder."""
-        times = rules.timestamps
-        latest = -1 if times is None or times.max_initial is None else times.begin + times.max_initial
-        numbers = [rules.end, -1, -1, -1] if times is None else [rules.end, times.begin, times.no_timestamps, latest]
-        arrays = [
-            np.ascontiguousarray(logits),
-            np.array([self._n_tokens]),
-            self._padding,
-            np.array(limits),
-            rules.forbidden,
-            rules.forbidden_first,
-            np.array(numbers),
-        ]
-        results = self.greedy.execute(self._caches[0], *map(driver.Buffer.from_numpy, arrays), self._cross[0])
-        texts = []
-        for row, count, total in zip(*(result.to_numpy() for result in results), strict=True):
-            tokens = row[:count].tolist()
-            has_ended = tokens[-1:] == [rules.end]
-            texts.append(Hypothesis(tokens[:-1] if has_ended else tokens, float(total), has_ended))
-        return texts
+        return [driver.Buffer.from_numpy(logits.to_numpy().repeat(self._group, axis=1)) if is_shared else logits]
 
     def _copy_row(self, source: int, target: int) -> None:
-        array = self._caches[0].to_numpy()  # where it lies
-        rows, layers, size = array.shape
-        blocks = -(-self._n_tokens // SIDE)
-        heads = self._dims.n_text_head
-        parts = array.reshape(rows, layers, heads, 2, size // (2 * heads))
-        keys = parts[:, :, :, 0, : blocks * BLOCK_BYTES]
-        keys[target] = keys[source]
-        # Values are in four quarters of the head's width, each with all positions.
-        values = parts[:, :, :, 1].reshape(rows, layers, heads, 4, -1)[..., : blocks * BLOCK_BYTES // 4]
-        values[target] = values[source]
+        self._slots[target, : self._n_tokens] = self._slots[source, : self._n_tokens]

@@ -14,7 +14,7 @@ class BeamSearch:
     def __init__(self, eot: int, beam_size: int, patience: float | None = None) -> None:
         self._eot = eot
         self._beam_size = beam_size
-        self._enough = round(beam_size * (patience or 1.0))
+        self._enough = enough_texts(beam_size, patience)
         self._ended: dict[tuple[int, ...], float] = {}  # texts without the end, and their log probabilities with it
         self.rows = [Hypothesis() for _ in range(beam_size)]
 
@@ -29,11 +29,11 @@ class BeamSearch:
         scores: dict[tuple[int, ...], np.float32] = {}
         sources: dict[tuple[int, ...], int] = {}
         logprobs = log_softmax(logits)
-        for source, (row, hypothesis) in enumerate(zip(logprobs, self.rows, strict=True)):
+        for source, hypothesis in enumerate(self.rows):
             prefix = tuple(hypothesis.tokens)
-            for token in most_probable(row, self._beam_size + 1):
+            for token in most_probable(logits[source], self._beam_size + 1):
                 text = (*prefix, token)
-                scores[text] = np.float32(hypothesis.sum_logprob) + row[token]
+                scores[text] = np.float32(hypothesis.sum_logprob) + logprobs[source, token]
                 sources[text] = source
 
         going_on: list[tuple[int, ...]] = []
@@ -50,11 +50,22 @@ class BeamSearch:
     def candidates(self) -> list[Hypothesis]:
         """The texts that have ended; where they are fewer than the beams, the best of the others with them."""
         ended = [Hypothesis(list(text), score, finished=True) for text, score in self._ended.items()]
-        others = [self.rows[i] for i in np.argsort([row.sum_logprob for row in self.rows])[::-1]]
-        return ended + others[: max(0, self._beam_size - len(ended))]
+        return candidates(ended, self.rows, self._beam_size)
 
 
-def most_probable(logprobs: np.ndarray, count: int) -> list[int]:
-    """The `count` tokens of the greatest log probabilities [n_vocab], descending."""
-    best = np.argpartition(logprobs, -count)[-count:]
-    return best[np.argsort(-logprobs[best], kind="stable")].tolist()
+def enough_texts(beam_size: int, patience: float | None) -> int:
+    """How many texts have to end."""
+    return round(beam_size * (patience or 1.0))
+
+
+def candidates(ended: list[Hypothesis], going_on: list[Hypothesis], beam_size: int) -> list[Hypothesis]:
+    """The texts that have ended; where they are fewer than the beams, the best of the others with them."""
+    others = [going_on[i] for i in np.argsort([row.sum_logprob for row in going_on])[::-1]]
+    return ended + others[: max(0, beam_size - len(ended))]
+
+
+def most_probable(logits: np.ndarray, count: int) -> list[int]:
+    """The `count` tokens of the greatest logits [n_vocab], descending; of equal ones the first come first."""
+    least = np.partition(logits, -count)[-count]
+    best = np.flatnonzero(logits >= least)
+    return best[np.argsort(-logits[best], kind="stable")][:count].tolist()

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from max_whisper.audio import CHUNK_LENGTH
-from max_whisper.decoding.beam import BeamSearch
+from max_whisper.decoding.beam import BeamSearch, enough_texts
 from max_whisper.decoding.greedy import GreedySearch
 from max_whisper.decoding.hypothesis import Search
 from max_whisper.decoding.model import AudioFeatures, SpeechModel
-from max_whisper.decoding.on_device import ChoiceRules, GreedyDecoder
+from max_whisper.decoding.on_device import ChoiceRules, Prompts, TextDecoder, Texts
 from max_whisper.decoding.prompt import initial_tokens
 from max_whisper.decoding.ranking import most_likely
 from max_whisper.decoding.rules import (
@@ -63,7 +63,7 @@ class WindowDecoder:
         if options.max_new_tokens is not None:
             self._sample_len = min(self._sample_len, options.max_new_tokens)
         self._rules = logit_rules(tokenizer, options, model.dims)
-        self._choice_rules = ChoiceRules.of(self._rules, tokenizer.eot)
+        self._choice_rules = ChoiceRules.of(self._rules, end=tokenizer.eot, no_speech=tokenizer.no_speech)
 
     def decode(
         self, features: AudioFeatures, windows: Sequence[WindowContext], temperature: float
@@ -72,13 +72,33 @@ class WindowDecoder:
 
         features: of `model.encode`. windows: one for each window of the features.
         """
+        prompts = self._prompts(windows)
+        texts = self._on_device(features, prompts, temperature)
+        if texts is None:
+            texts = self._token_by_token(features, prompts, [self._search(window, temperature) for window in windows])
+        return [self._result(text, window, temperature) for text, window in zip(texts, windows, strict=True)]
+
+    def _prompts(self, windows: Sequence[WindowContext]) -> Prompts:
         initial = [initial_tokens(w.tokenizer, self.options, w.previous, self._n_ctx) for w in windows]
-        searches = [self._search(window, temperature) for window in windows]
-        no_speech_probs = self._run(features, initial, searches)
-        return [
-            self._result(search, window, no_speech_prob, temperature)
-            for search, window, no_speech_prob in zip(searches, windows, no_speech_probs, strict=True)
-        ]
+        longest = max(map(len, initial))
+        padding = [longest - len(tokens) for tokens in initial]
+        return Prompts(
+            tokens=np.array([[0] * pad + list(row) for pad, row in zip(padding, initial, strict=True)], dtype=np.int64),
+            padding=padding,
+            start=padding[0] + initial[0].index(self._tokenizer.sot),  # as many tokens follow it in every window
+            # The last token chosen is never fed, so one more than the context holds can be chosen.
+            limits=[min(self._sample_len, self._n_ctx + 1 - len(tokens)) for tokens in initial],
+        )
+
+    def _on_device(self, features: AudioFeatures, prompts: Prompts, temperature: float) -> list[Texts] | None:
+        """The windows' texts by the model itself; None where it cannot tell them or not by these rules."""
+        model, rules, options = self.model, self._choice_rules, self.options
+        if temperature > 0 or rules is None or not isinstance(model, TextDecoder):
+            return None
+        if options.beam_size is None:
+            return model.decode_greedily(features, prompts, rules)
+        enough = enough_texts(options.beam_size, options.patience)
+        return model.decode_with_beams(features, prompts, rules, options.beam_size, enough)
 
     def _search(self, window: WindowContext, temperature: float) -> Search:
         options, eot = self.options, self._tokenizer.eot
@@ -90,39 +110,25 @@ class WindowDecoder:
             return BeamSearch(eot, options.beam_size, options.patience)
         return GreedySearch(eot)
 
-    def _run(
-        self, features: AudioFeatures, initial: Sequence[Sequence[int]], searches: Sequence[Search]
-    ) -> list[float]:
-        """Feed the initial tokens, then a token a time, until every search has ended; the windows' no_speech_probs."""
+    def _token_by_token(self, features: AudioFeatures, prompts: Prompts, searches: Sequence[Search]) -> list[Texts]:
+        """Feed the prompts, then a token a time, until every search has ended."""
         group = len(searches[0].rows)
-        longest = max(map(len, initial))
-        padding = [longest - len(tokens) for tokens in initial]
-        state = self.model.start(features, group=group, padding=padding if any(padding) else None)
-        given = np.array([[0] * pad + list(row) for pad, row in zip(padding, initial, strict=True)], dtype=np.int64)
-
-        # From here to the end all windows have the same number of tokens.
-        sot, last = longest - len(initial[0]) + initial[0].index(self._tokenizer.sot), longest - 1
-        logits = state.advance(given.repeat(group, axis=0), [sot, last] if sot < last else [last])
+        state = self.model.start(features, group=group, padding=prompts.padding if any(prompts.padding) else None)
+        start, last = prompts.start, prompts.tokens.shape[1] - 1
+        logits = state.advance(prompts.tokens.repeat(group, axis=0), [start, last] if start < last else [last])
         no_speech_probs = [token_probability(row, self._tokenizer.no_speech) for row in logits[::group, 0]]
 
-        # The last token chosen is never fed, so one more than the context holds can be chosen.
-        lengths = [min(self._sample_len, self._n_ctx + 1 - len(tokens)) for tokens in initial]
-        if isinstance(state, GreedyDecoder) and isinstance(searches[0], GreedySearch) and self._choice_rules:
-            texts = state.finish_greedily(logits[:, -1], lengths, self._choice_rules)
-            for search, text in zip(searches, texts, strict=True):
-                search.rows[:] = [text]
-            return no_speech_probs
         active = [True] * len(searches)
-        for step in range(max(lengths)):
+        for step in range(max(prompts.limits)):
             tokens, sources = self._choose(logits[:, -1], searches, active)
             active = [
-                not search.finished and step + 1 < length for search, length in zip(searches, lengths, strict=True)
+                not search.finished and step + 1 < limit for search, limit in zip(searches, prompts.limits, strict=True)
             ]
             if not any(active):
                 break
             state.reorder(sources)
             logits = state.advance(np.array(tokens, dtype=np.int64)[:, None], [0])
-        return no_speech_probs
+        return [Texts(search.candidates(), prob) for search, prob in zip(searches, no_speech_probs, strict=True)]
 
     def _choose(
         self, logits: np.ndarray, searches: Sequence[Search], active: Sequence[bool]
@@ -143,17 +149,15 @@ class WindowDecoder:
             sources[first : first + group] = [first + source for source in choice.sources]
         return tokens, sources
 
-    def _result(
-        self, search: Search, window: WindowContext, no_speech_prob: float, temperature: float
-    ) -> DecodingResult:
-        outcome = most_likely(search.candidates(), self.options.length_penalty)
+    def _result(self, texts: Texts, window: WindowContext, temperature: float) -> DecodingResult:
+        outcome = most_likely(texts.candidates, self.options.length_penalty)
         text = window.tokenizer.decode(outcome.tokens).strip()
         return DecodingResult(
             tokens=tuple(outcome.tokens),
             text=text,
             language=window.tokenizer.language or "en",
             avg_logprob=outcome.sum_logprob / (len(outcome.tokens) + 1),
-            no_speech_prob=no_speech_prob,
+            no_speech_prob=texts.no_speech_prob,
             temperature=temperature,
             compression_ratio=compression_ratio(text),
         )

@@ -1,4 +1,4 @@
-"""Greedy decoding by the model itself: it is told the rules once and gives whole texts back, not logits."""
+"""Decoding by the model itself: it is told the prompts and the rules once and gives whole texts back, not logits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,26 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from max_whisper.decoding.hypothesis import Hypothesis
+from max_whisper.decoding.model import AudioFeatures
 from max_whisper.decoding.rules import LogitRule, SuppressBlank, SuppressTokens, TimestampRules
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What each window of a batch is given before it chooses a token."""
+
+    tokens: np.ndarray  # int64 [windows, n]; the shorter ones have others before them that stand for nothing
+    padding: Sequence[int]  # for each window, how many those are
+    start: int  # which of the n tokens is <|startoftranscript|>
+    limits: Sequence[int]  # for each window, the most tokens to choose
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What was decoded from one window."""
+
+    candidates: list[Hypothesis]  # of which one is the outcome
+    no_speech_prob: float  # probability of <|nospeech|> after <|startoftranscript|>
 
 
 @dataclass(frozen=True)
@@ -15,36 +34,42 @@ class ChoiceRules:
     """What may come next, as numbers."""
 
     end: int  # the token that ends a text
-    forbidden: np.ndarray  # int64 [n], tokens that never come
-    forbidden_first: np.ndarray  # int64 [n], tokens that do not come first
-    timestamps: TimestampRules | None
+    no_speech: int  # the token of a window without speech
+    forbidden: np.ndarray  # int64 [n], ascending, tokens that never come
+    forbidden_first: np.ndarray  # int64 [n], ascending, tokens that do not come first
+    timestamps: int | None  # the first timestamp, where there are rules for them
+    latest_first: int | None  # the latest timestamp that a text may begin with
 
     @classmethod
-    def of(cls, rules: Sequence[LogitRule], end: int) -> "ChoiceRules | None":
+    def of(cls, rules: Sequence[LogitRule], *, end: int, no_speech: int) -> "ChoiceRules | None":
         """The rules as numbers; None where there are others than those that can be told so."""
-        forbidden, first, timestamps = [], [], None
+        forbidden, first = set[int](), set[int]()
+        timestamps, latest = None, None
         for rule in rules:
             if isinstance(rule, SuppressTokens):
-                forbidden += rule.tokens.tolist()
+                forbidden.update(rule.tokens.tolist())
             elif isinstance(rule, SuppressBlank):
-                first += rule.tokens.tolist()
+                first.update(rule.tokens.tolist())
             elif isinstance(rule, TimestampRules):
-                timestamps = rule
+                forbidden.add(rule.no_timestamps)
+                timestamps = rule.begin
+                latest = None if rule.max_initial is None else rule.begin + rule.max_initial
             else:
                 return None
-        return cls(end, np.array(forbidden, dtype=np.int64), np.array(first, dtype=np.int64), timestamps)
+        ascending = [np.array(sorted(tokens), dtype=np.int64) for tokens in (forbidden, first)]
+        return cls(end, no_speech, *ascending, timestamps, latest)
 
 
 @runtime_checkable
-class GreedyDecoder(Protocol):
-    """A DecoderState that can go on by itself."""
+class TextDecoder(Protocol):
+    """A SpeechModel that can decode to the end of the texts by itself."""
 
-    def finish_greedily(self, logits: np.ndarray, limits: Sequence[int], rules: ChoiceRules) -> list[Hypothesis]:
-        """Each window's text to its end, always with the most probable token; of equal ones the first.
+    def decode_greedily(self, features: AudioFeatures, prompts: Prompts, rules: ChoiceRules) -> list[Texts]:
+        """For each window one text, always with the most probable token, as GreedySearch chooses it."""
+        ...
 
-        The state has one hypothesis for each window, and can do nothing afterwards.
-
-        logits: float32 [windows, n_vocab], after the tokens that the caches hold.
-        limits: for each window, the most tokens to choose.
-        """
+    def decode_with_beams(
+        self, features: AudioFeatures, prompts: Prompts, rules: ChoiceRules, beam_size: int, enough: int
+    ) -> list[Texts]:
+        """For each window the candidates of BeamSearch, which ends when `enough` texts have ended."""
         ...

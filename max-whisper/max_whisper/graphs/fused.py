@@ -38,17 +38,22 @@ def build_fused_graphs(dims: ModelDimensions, *, compute_type: str, instructions
 
     encoder: log-mel windows [batch, n_mels, 2 * n_audio_ctx] -> features [batch, n_audio_ctx, n_audio_state].
     cross_attention: features -> keys and values of all decoder layers, uint8 [batch, n_text_layer, bytes].
-    decoder: caches uint8 [windows * group, n_text_layer, bytes], updated in place; tokens int64 [windows, group,
+    decoder: caches uint8 [windows * slots, n_text_layer, bytes], updated in place; tokens int64 [windows, group,
         length]; the position of each in its text, of the same shape; how many tokens the caches hold, int64 [1]; how
-        many of the first tokens stand for nothing, int64 [windows]; int64 [positions]; the output of cross_attention
+        many of the first tokens stand for nothing, int64 [windows]; int64 [positions]; the slot that holds each
+        position of a hypothesis, uint16 [windows, slots, capacity]; the output of cross_attention
         -> logits [windows, group, positions, n_vocab].
-    greedy: the caches [windows, n_text_layer, bytes], updated in place; logits [windows, n_vocab] after the tokens that
-        they hold; how many those are, int64 [1]; how many of the first stand for nothing, int64 [windows]; the most
-        tokens to choose, int64 [windows]; tokens that never come, int64 [forbidden]; those that do not come first,
-        int64 [at_first]; int64 [4], the end of the text, the first timestamp or -1 where there are no rules for them,
-        <|notimestamps|>, and the latest timestamp that may come first or -1; the output of cross_attention
-        -> tokens int64 [windows, n_text_ctx], how many of them count, int64 [windows], and the sum of their natural log
-        probabilities, float64 [windows].
+    greedy: caches [windows, n_text_layer, bytes], of which nothing is read; prompts int64 [windows, length]; how many
+        of the first tokens stand for nothing, int64 [windows]; the most tokens to choose, int64 [windows]; tokens
+        that never come, int64 [forbidden]; those that do not come first, int64 [at_first]; int64 [5], which token of
+        the prompts is <|startoftranscript|>, the token of no speech, the end of the text, the first timestamp or -1
+        where there are no rules for them, and the latest timestamp that may come first or -1; the output of
+        cross_attention
+        -> tokens int64 [windows, n_text_ctx], how many of them count, int64 [windows], the sum of their natural log
+        probabilities, float64 [windows], and the probability of no speech, float32 [windows].
+    beams: caches [windows * beams, n_text_layer, bytes]; to be filled, texts int64 [windows, texts, n_text_ctx], their
+        lengths, int64 [windows, texts], and the sums of their natural log probabilities, float32 [windows, texts], as
+        `decoder_beams` has them; then as greedy -> the probability of no speech, float32 [windows].
 
     compute_type: `int8` or `bfloat16`. instructions: one of INSTRUCTIONS. Weights are those of `packing.Packer`.
     """
@@ -86,6 +91,7 @@ def build_fused_graphs(dims: ModelDimensions, *, compute_type: str, instructions
         tensor(DType.int64, 1),
         tensor(DType.int64, "windows"),
         tensor(DType.int64, "positions"),
+        tensor(DType.uint16, "windows", "slots", "capacity"),
         tensor(DType.uint8, "windows", dims.n_text_layer, bytes_of_cross),
     ]
     with Graph("decoder", input_types=input_types, module=module, custom_extensions=[KERNELS]) as graph:
@@ -95,17 +101,17 @@ def build_fused_graphs(dims: ModelDimensions, *, compute_type: str, instructions
         step = {**typed, "audio": dims.n_audio_ctx}
         graph.output(*ops.inplace_custom("decoder_step", cpu, values, [logits], step))
 
-    input_types = [
-        BufferType(DType.uint8, ["windows", dims.n_text_layer, "bytes"], cpu),
-        tensor(DType.float32, "windows", dims.n_vocab),
-        tensor(DType.int64, 1),
+    choosing = {**step, "n_vocab": dims.n_vocab}
+    inputs_of_choice = [
+        tensor(DType.int64, "windows", "length"),
         tensor(DType.int64, "windows"),
         tensor(DType.int64, "windows"),
         tensor(DType.int64, "forbidden"),
         tensor(DType.int64, "at_first"),
-        tensor(DType.int64, 4),
+        tensor(DType.int64, 5),
         tensor(DType.uint8, "windows", dims.n_text_layer, bytes_of_cross),
     ]
+    input_types = [BufferType(DType.uint8, ["windows", dims.n_text_layer, "bytes"], cpu), *inputs_of_choice]
     with Graph("greedy", input_types=input_types, module=module, custom_extensions=[KERNELS]) as graph:
         caches, *tensors = graph.inputs
         values = [caches.buffer, *(value.tensor for value in tensors), *map(weight, names)]
@@ -113,6 +119,20 @@ def build_fused_graphs(dims: ModelDimensions, *, compute_type: str, instructions
             tensor(DType.int64, "windows", dims.n_text_ctx),
             tensor(DType.int64, "windows"),
             tensor(DType.float64, "windows"),
+            tensor(DType.float32, "windows"),
         ]
-        graph.output(*ops.inplace_custom("decoder_greedy", cpu, values, results, step))
+        graph.output(*ops.inplace_custom("decoder_greedy", cpu, values, results, choosing))
+
+    input_types = [
+        BufferType(DType.uint8, ["rows", dims.n_text_layer, "bytes"], cpu),
+        BufferType(DType.int64, ["windows", "texts", dims.n_text_ctx], cpu),
+        BufferType(DType.int64, ["windows", "texts"], cpu),
+        BufferType(DType.float32, ["windows", "texts"], cpu),
+        *inputs_of_choice,
+    ]
+    with Graph("beams", input_types=input_types, module=module, custom_extensions=[KERNELS]) as graph:
+        buffers, tensors = graph.inputs[:4], graph.inputs[4:]
+        values = [*(value.buffer for value in buffers), *(value.tensor for value in tensors), *map(weight, names)]
+        probs = tensor(DType.float32, "windows")
+        graph.output(*ops.inplace_custom("decoder_beams", cpu, values, [probs], choosing))
     return module

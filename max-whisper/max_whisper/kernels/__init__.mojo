@@ -1,4 +1,5 @@
 from .alone import *
+from .beams import *
 from .convolutions import *
 from .cross_attention import *
 from .decoder import *

@@ -88,16 +88,22 @@ def pack_values[instructions: StaticString](block: Int, half: Int, number: Int, 
 @always_inline
 def pack_value[instructions: StaticString](row: Int, position: Int, capacity: Int, values: Int):
     """Lay out the value at a position, float32 [64]; that at the first of a block makes the rest of the block zero."""
-    var tile = values + position // SIDE * TILE
     if position % SIDE == 0:
-        for quarter in range(4):
-            for line in range(LINES):
-                store[DType.uint8, 64](tile + quarter * capacity * TILE + line * LINE, SIMD[DType.uint8, 64](0))
-    var place = tile + position % SIDE // 2 * LINE + position % 2 * 2
+        clear_values(position // SIDE, capacity, values)
+    var place = values + position // SIDE * TILE + position % SIDE // 2 * LINE + position % 2 * 2
     for quarter in range(4):
         var rounded = to_bfloat16[instructions](load[DType.float32, 16](row + quarter * 64))
         comptime for i in range(16):
             store(place + quarter * capacity * TILE + i * 4, rounded[i])
+
+
+@always_inline
+def clear_values(number: Int, capacity: Int, values: Int):
+    """Make the values of a block of positions zero, so that weights of zero make nothing of those not yet there."""
+    for quarter in range(4):
+        for line in range(LINES):
+            var place = values + (quarter * capacity + number) * TILE + line * LINE
+            store[DType.uint8, 64](place, SIMD[DType.uint8, 64](0))
 
 
 def attend[
@@ -113,15 +119,9 @@ def attend[
             rows, queries, 2 * TILE, keys.keys + number * BLOCK, 2 * TILE, 2, memory.scores + number * SCORES
         )
     for row in range(rows):
-        _hide(memory.scores + row * SIDE * 4, 0, first)
-        _hide(memory.scores + row * SIDE * 4, seen + grows * row, blocks * SIDE)
-    var row = 0
-    while row + 4 <= rows:
-        _softmax[instructions, 4](blocks, row, memory)
-        row += 4
-    while row < rows:
-        _softmax[instructions, 1](blocks, row, memory)
-        row += 1
+        hide(memory.scores + row * SIDE * 4, 0, first)
+        hide(memory.scores + row * SIDE * 4, seen + grows * row, blocks * SIDE)
+    softmax[instructions](blocks, rows, memory)
     for half in range(2):
         product[instructions, DType.bfloat16](
             rows,
@@ -140,15 +140,26 @@ def attend[
 
 
 @always_inline
-def _hide(row: Int, start: Int, stop: Int):
+def hide(row: Int, start: Int, stop: Int):
     """Give a row the lowest score from one position to another."""
     for position in range(start, stop):
         store(row + position // SIDE * SCORES + position % SIDE * 4, LOWEST)
 
 
 @always_inline
+def softmax[instructions: StaticString](blocks: Int, rows: Int, memory: Scratch):
+    """Scores of the first rows to weights that are yet to be times `factors`."""
+    var row = 0
+    while row + 4 <= rows:
+        _softmax[instructions, 4](blocks, row, memory)
+        row += 4
+    while row < rows:
+        _softmax[instructions, 1](blocks, row, memory)
+        row += 1
+
+
+@always_inline
 def _softmax[instructions: StaticString, rows: Int](blocks: Int, first: Int, memory: Scratch):
-    """Scores of a few rows to weights that are yet to be times `factors`."""
     var line = memory.scores + first * SIDE * 4
     var largest = Array[Floats, 2 * rows](fill=Floats(LOWEST))
     for number in range(blocks):

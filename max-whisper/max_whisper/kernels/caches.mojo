@@ -6,15 +6,22 @@ from .tiles import load
 
 @fieldwise_init
 struct Text(ImplicitlyCopyable):
-    """The tokens of a step: `length` for each of `group` hypotheses for each window."""
+    """The tokens of a step: `length` for each of `group` hypotheses for each window.
+
+    The caches have a slot for each hypothesis of a window. Of several hypotheses all have theirs; a single one has the first
+    slot, and the others of its window, where there are any, may go on from it later.
+    """
 
     var windows: Int
     var group: Int
+    var slots: Int  # for each window
     var length: Int
     var width: Int
     var held: Int  # tokens that the caches hold before
     var padding: Int  # where, for each window, an int64 says how many of its first tokens stand for nothing
     var numbers: Int  # where, for each window, an int64 says which of the caches' it is
+    var table: Int  # where for each window of the caches, if it has several slots, the table of `Indirection` is
+    var capacity: Int  # positions of a line of the table
 
     def rows(self) -> Int:
         """Hypotheses of all windows."""
@@ -30,6 +37,11 @@ struct Text(ImplicitlyCopyable):
     def number(self, window: Int) -> Int:
         """Which window of the caches and of the padding one of the text's is."""
         return Int(load[DType.int64, 1](self.numbers + window * 8))
+
+    @always_inline
+    def slot(self, row: Int) -> Int:
+        """Which slot of the caches a row of the text writes to."""
+        return self.number(row // self.group) * self.slots + row % self.group
 
     @always_inline
     def first_seen(self, window: Int) -> Int:

@@ -12,12 +12,14 @@ from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, max, min
 from std.memory import alloc
 
-from .attention import BLOCK, HEAD, Keys, Scratch, attend, pack_key, pack_queries, pack_value
+from .attention import BLOCK, HEAD, Keys, Scratch, attend, clear_values, pack_key, pack_queries, pack_value
 from .caches import Caches, Text
+from .choice import CHUNK, Choice
 from .functions import gelu
+from .indirection import Indirection, attend_through
 from .linear import Linear
 from .rows import normalize, to_tiles
-from .tiles import SIDE, begin_products, end_products, load, store
+from .tiles import SIDE, TILE, begin_products, end_products, load, store
 
 comptime FEW = 64  # rows that one thread normalizes sooner than it wakes others
 
@@ -61,26 +63,34 @@ struct Memory(ImplicitlyCopyable):
     var attended: Int  # float32 [tokens, width]
     var tiles: Int  # [tokens, 4 * width] as tiles
     var scales: Int  # float32 [tokens]
+    var used: Int  # of an Indirection
     var own: Int
     var own_size: Int
 
     @staticmethod
     def own_size_of(width: Int, blocks: Int) -> Int:
-        return 16 * width + BLOCK + Scratch.size(blocks)
+        return 16 * width + BLOCK + Scratch.size(blocks) + blocks * 2 * TILE
 
     @staticmethod
-    def size(tokens: Int, width: Int, blocks: Int, n_threads: Int) -> Int:
-        var room = ceildiv(tokens, SIDE) * SIDE
-        return room * (32 * width + 64) + n_threads * Self.own_size_of(width, blocks)
+    def used_size(text: Text, blocks: Int) -> Int:
+        return ceildiv(text.rows() * text.slots * blocks, 64) * 64 if text.slots > 1 else 0
 
     @staticmethod
-    def at(address: Int, tokens: Int, width: Int, blocks: Int) -> Self:
-        var room = ceildiv(tokens, SIDE) * SIDE
+    def size(text: Text, n_positions: Int, blocks: Int, n_threads: Int) -> Int:
+        return Self.at(0, text, n_positions, blocks).own + n_threads * Self.own_size_of(text.width, blocks)
+
+    @staticmethod
+    def at(address: Int, text: Text, n_positions: Int, blocks: Int) -> Self:
+        """n_positions: of how many tokens of a hypothesis the logits are wanted."""
+        var width = text.width
+        var room = ceildiv(text.rows() * max(text.length, n_positions), SIDE) * SIDE
         var wide = address + room * 4 * width
         var attended = wide + room * 16 * width
         var tiles = attended + room * 4 * width
         var scales = tiles + room * 8 * width
-        return Self(address, wide, attended, tiles, scales, scales + room * 64, Self.own_size_of(width, blocks))
+        var used = scales + room * 64
+        var own = used + Self.used_size(text, blocks)
+        return Self(address, wide, attended, tiles, scales, used, own, Self.own_size_of(width, blocks))
 
     @always_inline
     def values(self, thread: Int) -> Int:
@@ -95,6 +105,11 @@ struct Memory(ImplicitlyCopyable):
     @always_inline
     def attention(self, thread: Int, width: Int, blocks: Int) -> Scratch:
         return Scratch.at(self.queries(thread, width) + BLOCK, blocks)
+
+    @always_inline
+    def masked(self, thread: Int, width: Int, blocks: Int) -> Int:
+        """A thread's weights of attention, once more."""
+        return self.queries(thread, width) + BLOCK + Scratch.size(blocks)
 
 
 @fieldwise_init
@@ -174,6 +189,31 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
 
         sync_parallelize(task, self.n_threads)
 
+    def choose(self, linear: Self.Layer, rows: Int, choice: Choice):
+        """Logits of the prepared rows, the results of a linear layer, to the candidates of a choice."""
+        var panels = linear.columns // SIDE
+        comptime in_chunk = CHUNK // SIDE
+
+        def task(thread: Int) {imm}:
+            var scratch = self.memory.attention(thread, self.text.width, self.blocks)
+            begin_products[Self.instructions]()
+            choice.clear(thread, rows)
+            var last = panels * (thread + 1) // self.n_threads
+            for chunk in range(panels * thread // self.n_threads, last, in_chunk):
+                var end = min(chunk + in_chunk, last)
+                for panel in range(chunk, end):
+                    for side in range(ceildiv(rows, SIDE)):
+                        self.block(linear, rows, side, panel * SIDE, scratch)
+                        for row in range(min(SIDE, rows - side * SIDE)):
+                            var place = choice.chunk(thread, side * SIDE + row) + (panel - chunk) * SIDE * 4
+                            comptime for half in range(2):
+                                var values = load[DType.float32, 16](scratch.block + row * SIDE * 4 + half * 64)
+                                store[DType.float32, 16](place + half * 64, values)
+                choice.take_in(thread, rows, chunk * SIDE, min(end * SIDE, choice.n_vocab))
+            end_products[Self.instructions]()
+
+        sync_parallelize(task, self.n_threads)
+
     @always_inline
     def _attend_rows(
         self, thread: Int, first: Int, rows: Int, head: Int, stride: Int, keys: Keys, start: Int, seen: Int, grows: Int
@@ -225,20 +265,18 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
                 for kind in range(3):
                     self._columns_of_head(linear, thread, kind * width, head, 3 * width)
                 for row in range(text.rows()):
-                    var number = text.number(row // text.group) * text.group + row % text.group
-                    var keys = caches.keys(number, layer, head, text.held + text.length)
-                    for i in range(text.length):
-                        var token = self.memory.wide + ((row * text.length + i) * 3 * width + head * HEAD) * 4
-                        pack_key[Self.instructions](token + width * 4, 0, text.held + i, keys.keys)
-                        pack_key[Self.instructions](token + width * 4 + SIDE * 4, 1, text.held + i, keys.keys)
-                        pack_value[Self.instructions](token + 2 * width * 4, text.held + i, keys.capacity, keys.values)
+                    self._append(caches, layer, head, row)
+                if text.slots > 1:
+                    self._attend_through(caches, layer, head, thread)
+                    continue
+                for row in range(text.rows()):
                     self._attend_rows(
                         thread,
                         row * text.length,
                         text.length,
                         head,
                         3 * width,
-                        keys,
+                        caches.keys(text.slot(row), layer, head, text.held + text.length),
                         text.first_seen(row // text.group),
                         text.held + 1,
                         1,
@@ -246,6 +284,82 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
             end_products[Self.instructions]()
 
         sync_parallelize(task, self.n_threads)
+
+    @always_inline
+    def _append(self, caches: Caches, layer: Int, head: Int, row: Int):
+        """Write the keys and values of a hypothesis' tokens, which are in `wide`, to its slot."""
+        var text = self.text
+        var width = text.width
+        var keys = caches.keys(text.slot(row), layer, head, text.held + text.length)
+        for i in range(text.length):
+            var token = self.memory.wide + ((row * text.length + i) * 3 * width + head * HEAD) * 4
+            pack_key[Self.instructions](token + width * 4, 0, text.held + i, keys.keys)
+            pack_key[Self.instructions](token + width * 4 + SIDE * 4, 1, text.held + i, keys.keys)
+            pack_value[Self.instructions](token + 2 * width * 4, text.held + i, keys.capacity, keys.values)
+        var stop = text.held + text.length
+        if stop % SIDE:
+            # Others may go on from here in the middle of a block of which their own slots have nothing yet.
+            for slot in range(text.group, text.slots):
+                var others = caches.keys(text.slot(row) + slot, layer, head, 0)
+                clear_values(stop // SIDE, others.capacity, others.values)
+
+    @always_inline
+    def _attend_through(self, caches: Caches, layer: Int, head: Int, thread: Int):
+        """Attention of hypotheses that share parts of their texts.
+
+        Those of a window are computed together where each has one token, so that a block that several share is read once.
+        """
+        var text = self.text
+        var scratch = self.memory.attention(thread, text.width, self.blocks)
+        var masked = self.memory.masked(thread, text.width, self.blocks)
+        var queries = self.memory.queries(thread, text.width)
+        var stride = 3 * text.width * 4
+        var is_single = text.length == 1
+        var rows = text.group if is_single else text.length
+        for part in range(text.tokens() // rows):
+            var window = part if is_single else part // text.group
+            var indirection = self.indirection(text.number(window))
+            var hypothesis = 0 if is_single else part % text.group
+            for side in range(0, rows, SIDE):
+                var some = min(SIDE, rows - side)
+                var place = self.memory.wide + (part * rows + side) * stride + head * HEAD * 4
+                pack_queries[Self.instructions](place, stride, some, 0, queries)
+                pack_queries[Self.instructions](place + SIDE * 4, stride, some, 1, queries)
+                attend_through[Self.instructions](
+                    some,
+                    queries,
+                    caches,
+                    text.number(window) * text.slots,
+                    layer,
+                    head,
+                    indirection,
+                    part,
+                    indirection.line(hypothesis + (side if is_single else 0)),
+                    text.capacity * 2 if is_single else 0,
+                    text.first_seen(window),
+                    text.held + 1 + (0 if is_single else side),
+                    0 if is_single else 1,
+                    scratch,
+                    masked,
+                    self.memory.attended + ((part * rows + side) * text.width + head * HEAD) * 4,
+                    text.width * 4,
+                )
+
+    @always_inline
+    def indirection(self, number: Int) -> Indirection:
+        """Of one of the caches' windows."""
+        var text = self.text
+        var table = text.table + number * text.slots * text.capacity * 2
+        var blocks = ceildiv(text.held + text.length, SIDE)
+        return Indirection(table, text.capacity, text.slots, blocks, self.memory.used)
+
+    def find_shared(self):
+        """Find out which slots attention has to read; see `_attend_through`."""
+        var text = self.text
+        self.indirection(0).clear(text.windows if text.length == 1 else text.rows())
+        for row in range(text.rows()):
+            var window = row // text.group
+            self.indirection(text.number(window)).mark(window if text.length == 1 else row, row % text.group)
 
     def attend_to_audio(self, linear: Self.Layer, cross: Caches, layer: Int, positions: Int):
         """Queries of the prepared tokens and attention to the positions of their windows."""
@@ -290,19 +404,35 @@ struct Decoder[instructions: StaticString, weight: DType](ImplicitlyCopyable):
         """Blocks of 32 positions that attention needs room for."""
         return ceildiv(max(self.audio, text.held + text.length), SIDE)
 
-    def memory_size(self, text: Text) -> Int:
-        return Memory.size(text.tokens(), self.width, self.blocks(text), self.n_threads)
+    def memory_size(self, text: Text, n_positions: Int) -> Int:
+        return Memory.size(text, n_positions, self.blocks(text), self.n_threads)
 
     def logits(self, text: Text, tokens: Int, places: Int, positions: Int, n_positions: Int, room: Int, result: Int):
         """Append tokens to the caches: float32 [windows, group, positions, n_vocab] after some of them.
 
         tokens, places: int64 [windows, group, length]. positions: int64 [n_positions]. room: of `memory_size`.
         """
+        var step = self._after(text, tokens, places, positions, n_positions, room)
+        step.linear["store"](self.vocabulary(), result, text.rows() * n_positions, self.n_vocab)
+
+    def choose(
+        self, text: Text, tokens: Int, places: Int, positions: Int, n_positions: Int, room: Int, choice: Choice
+    ):
+        """As `logits`, which go into the choice's candidates of rows [windows, group, positions]."""
+        var step = self._after(text, tokens, places, positions, n_positions, room)
+        step.choose(self.vocabulary(), text.rows() * n_positions, choice)
+
+    def _after(
+        self, text: Text, tokens: Int, places: Int, positions: Int, n_positions: Int, room: Int
+    ) -> Step[Self.instructions, Self.weight]:
+        """Append tokens to the caches and prepare what comes of some of them for the vocabulary."""
         var width = self.width
         var n_tokens = text.tokens()
         var blocks = self.blocks(text)
-        var memory = Memory.at(room, n_tokens, width, blocks)
+        var memory = Memory.at(room, text, n_positions, blocks)
         var step = Step[Self.instructions, Self.weight](text, memory, blocks, self.n_threads)
+        if text.slots > 1:
+            step.find_shared()
         var vocabulary = self.vocabulary()
         for i in range(n_tokens):
             var x = memory.x + i * width * 4
@@ -333,9 +463,8 @@ struct Decoder[instructions: StaticString, weight: DType](ImplicitlyCopyable):
                 for j in range(0, width, 16):
                     var values = load[DType.float32, 16](memory.x + (token * width + j) * 4)
                     store[DType.float32, 16](memory.attended + ((row * n_positions + i) * width + j) * 4, values)
-        var n_rows = text.rows() * n_positions
-        step.prepare(memory.attended, n_rows, width, self.last_ln)
-        step.linear["store"](vocabulary, result, n_rows, self.n_vocab)
+        step.prepare(memory.attended, text.rows() * n_positions, width, self.last_ln)
+        return step
 
 
 @always_inline
@@ -372,8 +501,9 @@ struct DecoderStep:
 
     tokens, places: int64 [windows, group, length], and each one's position in its text. held: int64 [1], tokens that the
     caches hold. padding: int64 [windows], how many of the first tokens stand for nothing. positions: int64 [positions],
-    indices into the tokens. caches: uint8 [windows * group, layers, bytes], updated. cross: uint8 [windows, layers,
-    bytes], as `cross_keys_values` gives it for `audio` positions. parameters: uint8 [layers, bytes]; embedding: uint8
+    indices into the tokens. caches: uint8 [windows * slots, layers, bytes], updated. table: uint16 [windows, slots,
+    capacity], the slot of the window in which each position of a hypothesis is; not read where there is one slot. The group
+    has as many hypotheses as slots, or one, which has the first. cross: uint8 [windows, layers, bytes], as `cross_keys_values` gives it for `audio` positions. parameters: uint8 [layers, bytes]; embedding: uint8
     [bytes], the last normalization and the token embedding (both from graphs/packing.py); positional_embedding: float32
     [n_text_ctx, width].
     """
@@ -389,6 +519,7 @@ struct DecoderStep:
         held: InputTensor[dtype=DType.int64, rank=1, ...],
         padding: InputTensor[dtype=DType.int64, rank=1, ...],
         positions: InputTensor[dtype=DType.int64, rank=1, ...],
+        table: InputTensor[dtype=DType.uint16, rank=3, ...],
         cross: InputTensor[dtype=DType.uint8, rank=3, ...],
         parameters: InputTensor[dtype=DType.uint8, rank=2, ...],
         embedding: InputTensor[dtype=DType.uint8, rank=1, ...],
@@ -404,9 +535,18 @@ struct DecoderStep:
             store(Int(numbers) + window * 8, Int64(window))
         var before = Int(held.unsafe_ptr().unsafe_load())
         var text = Text(
-            shape[0], shape[1], shape[2], decoder.width, before, Int(padding.unsafe_ptr()), Int(numbers)
+            shape[0],
+            shape[1],
+            table.shape()[1],
+            shape[2],
+            decoder.width,
+            before,
+            Int(padding.unsafe_ptr()),
+            Int(numbers),
+            Int(table.unsafe_ptr()),
+            table.shape()[2],
         )
-        var room = alloc[UInt8](decoder.memory_size(text), alignment=64)
+        var room = alloc[UInt8](decoder.memory_size(text, positions.shape()[0]), alignment=64)
         decoder.logits(
             text,
             Int(tokens.unsafe_ptr()),
