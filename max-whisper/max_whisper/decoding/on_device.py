@@ -56,8 +56,8 @@ class ChoiceRules:
                 latest = None if rule.max_initial is None else rule.begin + rule.max_initial
             else:
                 return None
-        ascending = [np.array(sorted(tokens), dtype=np.int64) for tokens in (forbidden, first)]
-        return cls(end, no_speech, *ascending, timestamps, latest)
+        never, not_first = (np.array(sorted(tokens), dtype=np.int64) for tokens in (forbidden, first))
+        return cls(end, no_speech, never, not_first, timestamps, latest)
 
 
 @runtime_checkable
