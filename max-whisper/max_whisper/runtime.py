@@ -186,7 +186,7 @@ def _compile(
         # Makes sure that the result can be kept before it takes a minute to compute it.
         with replacing(path) as unfinished:
             progress(Step(f"compiling {what} for this {device.name.upper()}, once, {time}"))
-            compiled = session.compile(build(), custom_extensions=[graphs.KERNELS])
+            compiled = session.compile(build(), custom_extensions=[graphs.packaged_kernels()])
             compiled.export_mef(unfinished)
     return compiled
 

@@ -8,12 +8,11 @@ from itertools import groupby
 
 from max.dtype import DType
 from max.graph import DeviceRef, Graph, TensorType, TensorValue, ops
-from max.graph.graph import default_custom_extensions_scope
 from max.nn import Module
 
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.graphs.decoder import ResidualAttentionBlock, TextDecoder
-from max_whisper.graphs.kernels import KERNELS
+from max_whisper.graphs.kernels import calling_kernels
 from max_whisper.graphs.layers import few_rows_product, split_heads
 from max_whisper.graphs.whisper import Whisper
 
@@ -77,8 +76,7 @@ def _by_layer(heads: Sequence[tuple[int, int]]) -> Iterator[tuple[int, list[int]
         yield layer, [head for _, head in pairs]
 
 
-# Subgraphs have no parameter for the kernels that they call.
-@default_custom_extensions_scope(KERNELS)
+@calling_kernels()
 def build_alignment(
     dims: ModelDimensions, device: DeviceRef, *, stored: DType, heads: Sequence[tuple[int, int]], n_text: int
 ) -> Graph:

@@ -9,7 +9,7 @@ from max.graph import BufferType, DeviceRef, Graph, TensorType, TensorValue, Wei
 from max.graph import Module as GraphModule
 
 from max_whisper.dimensions import ModelDimensions
-from max_whisper.graphs.kernels import KERNELS
+from max_whisper.graphs.kernels import calling_kernels
 from max_whisper.graphs.packing import SIDE, is_float32, packed_shapes
 
 HEAD = 64
@@ -33,6 +33,7 @@ def fits(dims: ModelDimensions) -> bool:
     )
 
 
+@calling_kernels()
 def build_fused_graphs(dims: ModelDimensions, *, compute_type: str, instructions: str) -> GraphModule:
     """Trace the graphs of a model for a CPU in one module.
 
@@ -71,14 +72,14 @@ def build_fused_graphs(dims: ModelDimensions, *, compute_type: str, instructions
 
     features = tensor(DType.float32, "batch", dims.n_audio_ctx, dims.n_audio_state)
     log_mel = tensor(DType.float32, "batch", dims.n_mels, 2 * dims.n_audio_ctx)
-    with Graph("encoder", input_types=[log_mel], module=module, custom_extensions=[KERNELS]) as graph:
+    with Graph("encoder", input_types=[log_mel], module=module) as graph:
         inputs = [graph.inputs[0].tensor, weight("encoder.convolutions"), weight("encoder.positional_embedding")]
         (x,) = ops.custom("encoder_convolutions", cpu, inputs, [features], parameters)
         inputs = [x.tensor, weight("encoder.blocks"), weight("encoder.ln_post")]
         graph.output(*ops.custom("encoder_blocks", cpu, inputs, [features], typed))
 
     bytes_of_cross = dims.n_text_head * head_bytes(dims.n_audio_ctx)
-    with Graph("cross_attention", input_types=[features], module=module, custom_extensions=[KERNELS]) as graph:
+    with Graph("cross_attention", input_types=[features], module=module) as graph:
         result = tensor(DType.uint8, "batch", dims.n_text_layer, bytes_of_cross)
         inputs = [graph.inputs[0].tensor, weight("cross_attention")]
         graph.output(*ops.custom("cross_keys_values", cpu, inputs, [result], typed))
@@ -94,7 +95,7 @@ def build_fused_graphs(dims: ModelDimensions, *, compute_type: str, instructions
         tensor(DType.uint16, "windows", "slots", "capacity"),
         tensor(DType.uint8, "windows", dims.n_text_layer, bytes_of_cross),
     ]
-    with Graph("decoder", input_types=input_types, module=module, custom_extensions=[KERNELS]) as graph:
+    with Graph("decoder", input_types=input_types, module=module) as graph:
         caches, *tensors = graph.inputs
         values = [caches.buffer, *(value.tensor for value in tensors), *map(weight, names)]
         logits = tensor(DType.float32, "windows", "group", "positions", dims.n_vocab)
@@ -112,7 +113,7 @@ def build_fused_graphs(dims: ModelDimensions, *, compute_type: str, instructions
         tensor(DType.uint8, "windows", dims.n_text_layer, bytes_of_cross),
     ]
     input_types = [BufferType(DType.uint8, ["windows", dims.n_text_layer, "bytes"], cpu), *inputs_of_choice]
-    with Graph("greedy", input_types=input_types, module=module, custom_extensions=[KERNELS]) as graph:
+    with Graph("greedy", input_types=input_types, module=module) as graph:
         caches, *tensors = graph.inputs
         values = [caches.buffer, *(value.tensor for value in tensors), *map(weight, names)]
         results = [
@@ -130,7 +131,7 @@ def build_fused_graphs(dims: ModelDimensions, *, compute_type: str, instructions
         BufferType(DType.float32, ["windows", "texts"], cpu),
         *inputs_of_choice,
     ]
-    with Graph("beams", input_types=input_types, module=module, custom_extensions=[KERNELS]) as graph:
+    with Graph("beams", input_types=input_types, module=module) as graph:
         buffers, tensors = graph.inputs[:4], graph.inputs[4:]
         values = [*(value.buffer for value in buffers), *(value.tensor for value in tensors), *map(weight, names)]
         probs = tensor(DType.float32, "windows")

@@ -6,14 +6,13 @@ import numpy as np
 from max.dtype import DType
 from max.graph import BufferType, DeviceRef, Graph, TensorType, TensorValue
 from max.graph import Module as GraphModule
-from max.graph.graph import default_custom_extensions_scope
 from max.nn import Module
 
 from max_whisper.checkpoint.tensors import Weights
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.graphs.decoder import TextDecoder
 from max_whisper.graphs.encoder import AudioEncoder
-from max_whisper.graphs.kernels import KERNELS
+from max_whisper.graphs.kernels import calling_kernels
 
 
 class Whisper(Module):
@@ -34,8 +33,7 @@ class Whisper(Module):
         return self.encoder(log_mel)
 
 
-# Subgraphs have no parameter for the kernels that they call.
-@default_custom_extensions_scope(KERNELS)
+@calling_kernels()
 def build_graphs(
     dims: ModelDimensions, device: DeviceRef, *, stored: DType = DType.float32, every_layer: bool = False
 ) -> GraphModule:
