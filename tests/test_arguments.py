@@ -15,7 +15,7 @@ from max_whisper.foreign_names import FOREIGN_NAMES
 from max_whisper.options import TranscribeOptions
 
 # What the command line has that does not reach TranscribeOptions.
-AROUND = {"command", "files", "output_dir", "output_format", "verbose", "debug", *LOADING, *SUBTITLE_OPTIONS}
+AROUND = {"command", "files", "output_dir", "output_format", "verbose", "workers", "debug", *LOADING, *SUBTITLE_OPTIONS}
 
 openai = importlib.import_module("whisper.transcribe")
 
@@ -58,9 +58,9 @@ def test_names_and_defaults_are_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
         actions = their_actions(context)
     assert actions.keys() - values.keys() == {
         *("help", "audio", "model", "beam_size", "best_of"),  # compared below, or never a value
-        *("fp16", "threads", "model_dir"),  # refused, with what takes their place
+        *("fp16", "model_dir"),  # refused, with what takes their place
     }
-    assert {"fp16", "threads", "model_dir"} <= FOREIGN_NAMES.keys()
+    assert {"fp16", "model_dir"} <= FOREIGN_NAMES.keys()
     for name in (actions.keys() & values.keys()) - {"device"}:
         assert values[name] == actions[name].default, name
     both = {name: getattr(decoding_options_of([]), name) for name in ("beam_size", "best_of")}
@@ -120,7 +120,7 @@ def test_every_parameter_of_voice_activity_is_offered() -> None:
     assert {*VAD_PARAMETERS} == {parameter.name for parameter in fields(VadParameters)}
 
 
-@pytest.mark.parametrize("name", ["fp16", "threads", "model_dir", "log_prob_threshold", "no_timestamps", "vad"])
+@pytest.mark.parametrize("name", ["fp16", "cpu_threads", "model_dir", "log_prob_threshold", "no_timestamps", "vad"])
 def test_names_of_other_programs_are_refused_with_a_hint(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     option = f"--{name.replace('_', '-')}"
     with pytest.raises(SystemExit) as raised:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import max_whisper.transcriber
+import max_whisper.workers
 from max_whisper import cli
 from max_whisper.audio import SAMPLE_RATE, load_audio
 from max_whisper.checkpoint.official import OFFICIAL_MODELS
@@ -133,10 +134,10 @@ def test_the_model_is_loaded_as_asked(transcriber: FakeTranscriber, recording: P
     arguments = ["transcribe", str(recording), "-o", str(tmp_path)]
     assert cli.run(arguments) == 0
     chosen = ["--model", "tiny", "--backend", "hybrid", "--device", "cpu", "--compute_type", "float32"]
-    assert cli.run([*arguments, *chosen]) == 0
+    assert cli.run([*arguments, *chosen, "--threads", "2"]) == 0
     assert transcriber.loaded == [
-        ("nano", {"backend": "max", "device": "auto", "compute_type": "auto"}),
-        ("tiny", {"backend": "hybrid", "device": "cpu", "compute_type": "float32"}),
+        ("nano", {"backend": "max", "device": "auto", "compute_type": "auto", "threads": 0}),
+        ("tiny", {"backend": "hybrid", "device": "cpu", "compute_type": "float32", "threads": 2}),
     ]
 
 
@@ -316,7 +317,9 @@ def test_unwritable_output_folder_is_reported_before_anything_is_loaded(
         (["transcribe", "a.wav", "--backend", "jax"], "'jax'"),
         (["transcribe", "a.wav", "--device", "tpu"], "'tpu'"),
         (["transcribe", "a.wav", "--compute-type", "float8"], "'float8'"),
+        (["transcribe", "a.wav", "--threads", "-1"], "--threads: a number of at least 1"),
         (["transcribe", "a.wav", "--verbose", "yes"], "True or False"),
+        (["compile"], "MODEL"),
         (["transcribe", "a.wav", "--no-speech-threshold", "high"], "invalid number value: 'high'"),
         (["transcribe", "a.wav", "--output-format", "doc"], "'doc'"),
         (["transcripe", "a.wav"], "transcripe"),
@@ -336,6 +339,7 @@ def test_a_wrong_option_is_one_line_and_status_2(
     [
         (["--temperature", "-1"], "temperature: a number of at least 0"),
         (["--temperature", "nan"], "temperature: a number of at least 0"),
+        (["--workers", "0"], "workers: a number of at least 1"),
         (["--temperature-increment-on-fallback", "0"], "temperature_increment_on_fallback: a number of at least 0.01"),
         (["--temperature-increment-on-fallback", "nan"], "temperature_increment_on_fallback: a number of at least"),
         (["--temperature", "0.5", "--beam-size", "5"], "beam_size: beams are searched at temperature 0"),
@@ -397,6 +401,34 @@ def test_a_batch_of_files(
     assert {path.name for path in (tmp_path / "results").iterdir()} == {"talk.v2.txt", "second.txt"}
     assert [options["transcribe_many"] for _, options in transcriber.heard] == [4, 4]
     assert all("batch_size" not in options for _, options in transcriber.heard)
+
+
+def test_worker_processes(
+    monkeypatch: pytest.MonkeyPatch, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+
+    class FakeWorkers:
+        def __init__(self, files: Any, groups: Any, loading: Any, options: Any, loaded: Any, progress: Any) -> None:
+            asked.extend([files, groups, loading["compute_type"], options["temperature"]])
+            loaded(OFFICIAL_MODELS["tiny"].dims)
+
+        def outcomes(self) -> Iterator[Transcription | Exception]:
+            yield AudioError("no audio")
+            yield TRANSCRIPTION
+
+    monkeypatch.setattr(max_whisper.workers, "Workers", FakeWorkers)
+    monkeypatch.setattr(max_whisper.workers, "core_groups", lambda count: [[number] for number in range(count)])
+    bad = tmp_path / "bad.wav"
+    bad.touch()
+    arguments = ["transcribe", str(bad), str(recording), "-o", str(tmp_path), "-f", "txt"]
+    options = ["--model", "tiny", "--compute-type", "int8", "--temperature-increment-on-fallback", "None"]
+    assert cli.run([*arguments, *options, "--workers", "8"]) == 1
+    assert asked == [[str(bad), str(recording)], [[0], [1]], "int8", (0.0,)]  # no more processes than files
+    printed = capsys.readouterr()
+    assert printed.out == TEXT
+    assert printed.err == "max-whisper: error: no audio\n"
+    assert (tmp_path / f"{recording.stem}.txt").exists()
 
 
 def test_a_batch_of_one_file_is_its_speech(transcriber: FakeTranscriber, recording: Path, tmp_path: Path) -> None:
@@ -560,6 +592,27 @@ def test_help_imports_neither_torch_nor_max() -> None:
     imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
     assert "max_whisper.cli" in imported
     assert imported.isdisjoint({"torch", "max", "whisper", "rich", "av"})
+
+
+def test_compile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compiled = tmp_path / "compiled.mef"
+    compiled.write_bytes(bytes(2_000_000))
+    asked: list[tuple[str, str, str]] = []
+
+    def compile_model(model: str, *, device: str, compute_type: str, progress: Any) -> Path:
+        if model == "tinny":
+            raise CheckpointError("no model is called 'tinny'")
+        asked.append((model, device, compute_type))
+        return compiled
+
+    monkeypatch.setattr(max_whisper.transcriber, "compile_model", compile_model)
+    assert cli.run(["compile", "tinny", "tiny", "nano", "--device", "cpu", "--compute-type", "int8,float32"]) == 1
+    printed = capsys.readouterr()
+    assert asked == [(model, "cpu", name) for model in ("tiny", "nano") for name in ("int8", "float32")]
+    assert printed.out.splitlines()[0] == f"tiny, int8: 2 MB in 0 s, {compiled}"
+    assert "no model is called 'tinny'" in printed.err
+    assert cli.run(["compile", "tiny", "--compute-type", "int8,float8"]) == 2
+    assert "'float8'" in error_line(capsys)
 
 
 @pytest.mark.parametrize("arguments", [["models"], ["models", "list"]])

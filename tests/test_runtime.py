@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,8 @@ from max.dtype import DType
 from max_whisper import graphs, runtime
 from max_whisper.checkpoint import load_checkpoint
 from max_whisper.errors import CheckpointError, DeviceError
-from max_whisper.graphs import fused, whisper
 from max_whisper.progress import Step
-from max_whisper.runtime import Device, cache_key, load_graphs, select_device
+from max_whisper.runtime import Device, cache_key, compile_graphs, load_graphs, select_device
 
 CPU = select_device("cpu")
 
@@ -34,7 +34,7 @@ def progress(messages: list[str]) -> Callable[[Step], None]:
 def compiled_file() -> Path:
     nano = load_checkpoint("nano")
     load_graphs(nano, CPU)
-    return runtime.compiled_dir() / f"{cache_key(whisper, nano.dims, CPU, DType.float16, {'every_layer': False})}.mef"
+    return runtime.compiled_dir() / f"{cache_key('whisper', nano.dims, CPU, DType.float16, {'every_layer': False})}.mef"
 
 
 def test_a_second_start_compiles_nothing(
@@ -64,6 +64,17 @@ def test_a_damaged_file_is_compiled_again(
     assert [path.name for path in tmp_path.iterdir()] == [whole.name]  # nothing half-written beside it
 
 
+def test_compiling_ahead_reads_no_weights_and_is_what_loading_reads(
+    monkeypatch: pytest.MonkeyPatch, messages: list[str], progress: Callable[[Step], None]
+) -> None:
+    whole = compiled_file()
+    nano = load_checkpoint("nano")
+    monkeypatch.setattr(type(nano.weights), "__getitem__", lambda *_: pytest.fail("read a weight"))
+    monkeypatch.setattr(type(nano.weights), "stored", lambda *_: pytest.fail("read a weight"))
+    assert compile_graphs(nano, CPU, "float32", progress) == whole
+    assert messages == []
+
+
 def test_a_folder_that_cannot_be_written_is_told_before_compiling(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,28 +88,28 @@ def test_a_folder_that_cannot_be_written_is_told_before_compiling(
 def test_the_name_changes_with_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dims = load_checkpoint("nano").dims
     names = [
-        cache_key(whisper, dims, CPU, DType.float16, {}),
-        cache_key(whisper, dims, CPU, DType.float32, {}),
-        cache_key(whisper, dims, CPU, DType.float16, {"every_layer": True}),
-        cache_key(whisper, replace(dims, n_vocab=51866), CPU, DType.float16, {}),
-        cache_key(whisper, dims, GpuLike("gpu", driver.CPU()), DType.float16, {}),
+        cache_key("whisper", dims, CPU, DType.float16, {}),
+        cache_key("whisper", dims, CPU, DType.float32, {}),
+        cache_key("whisper", dims, CPU, DType.float16, {"every_layer": True}),
+        cache_key("whisper", replace(dims, n_vocab=51866), CPU, DType.float16, {}),
+        cache_key("whisper", dims, GpuLike("gpu", driver.CPU()), DType.float16, {}),
     ]
     with monkeypatch.context() as changed:
         changed.setattr(driver, "__version__", "0.0.0")
-        names.append(cache_key(whisper, dims, CPU, DType.float16, {}))
+        names.append(cache_key("whisper", dims, CPU, DType.float16, {}))
     with monkeypatch.context() as changed:
         changed.setattr(runtime, "_cpu_architecture", lambda: "another CPU")
-        names.append(cache_key(whisper, dims, CPU, DType.float16, {}))
+        names.append(cache_key("whisper", dims, CPU, DType.float16, {}))
     with monkeypatch.context() as changed:
         kernels = shutil.copytree(graphs.KERNELS, tmp_path / "kernels")
         (kernels / "few_rows_linear.mojo").write_text("# another kernel")
         changed.setattr(graphs, "KERNELS", kernels)
-        names.append(cache_key(whisper, dims, CPU, DType.float16, {}))
+        names.append(cache_key("whisper", dims, CPU, DType.float16, {}))
         (kernels / "encoder.mojo").write_text("# a kernel that these graphs do not call")
-        assert cache_key(whisper, dims, CPU, DType.float16, {}) == names[-1]
-    names.append(cache_key(fused, dims, CPU, DType.float16, {}))
+        assert cache_key("whisper", dims, CPU, DType.float16, {}) == names[-1]
+    names.append(cache_key("fused", dims, CPU, DType.float16, {}))
     assert len(set(names)) == len(names)
-    assert names[0] == cache_key(whisper, dims, CPU, DType.float16, {})
+    assert names[0] == cache_key("whisper", dims, CPU, DType.float16, {})
 
 
 class GpuLike(Device):
@@ -115,6 +126,15 @@ def test_child_processes_see_the_environment_as_it_was() -> None:
     for name in ("PYTHONEXECUTABLE", "PYTHONHOME", "PYTHONPATH", "MOJO_PYTHON_LIBRARY"):
         told = [line for line in seen if line.startswith(f"{name}=")]
         assert told == ([f"{name}={os.environ[name]}"] if name in os.environ else [])
+
+
+def test_a_start_with_compiled_fused_graphs_does_without_max_nn() -> None:
+    program = (
+        "import sys, max_whisper; max_whisper.load_model('nano', compute_type='int8'); print('max.nn' in sys.modules)"
+    )
+    for _ in range(2):  # the first may compile
+        seen = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert seen.stdout.strip() == "False"
 
 
 def test_devices() -> None:

@@ -11,7 +11,7 @@ from max_whisper.checkpoint import available_models
 from max_whisper.errors import AudioError, CheckpointError, DeviceError, MaxWhisperError, OptionError
 from max_whisper.options import TranscribeOptions
 from max_whisper.results import Segment, Transcription, Word
-from max_whisper.transcriber import Transcriber, TranscriptionStream, load_model
+from max_whisper.transcriber import Transcriber, TranscriptionStream, compile_model, load_model
 from max_whisper.vad import VadParameters
 from max_whisper.version import __version__
 
@@ -31,6 +31,7 @@ __all__ = [
     "Word",
     "__version__",
     "available_models",
+    "compile_model",
     "load_audio",
     "load_model",
 ]

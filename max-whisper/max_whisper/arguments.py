@@ -54,9 +54,13 @@ def parse(arguments: Sequence[str], measurements: Mapping[str, str]) -> dict[str
     _add_transcribe(transcribing)
     language = commands.add_parser("language", help="tell the language of recordings", formatter_class=_Formatter)
     _add_language(language)
+    compiling = commands.add_parser(
+        "compile", help="compile ahead what transcribe needs, with no network", formatter_class=_Formatter
+    )
+    _add_compile(compiling)
     models = commands.add_parser("models", help="list the known models and what the cache holds")
     models.add_argument("list", nargs="?", choices=["list"], help=argparse.SUPPRESS)
-    for command in (transcribing, language, models):
+    for command in (transcribing, language, compiling, models):
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     for name, purpose in measurements.items():
         commands.add_parser(name, help=purpose)
@@ -155,6 +159,12 @@ def _whole_or_none(text: str) -> int | None:
     return None if text == "None" else int(text)
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a number of at least 1, or 0 for as many as there are cores, got {text!r}")
+    return int(text)
+
+
 # argparse's message: invalid number value: 'x'
 _number_or_none.__name__ = "number"
 _whole_or_none.__name__ = "whole number"
@@ -183,6 +193,7 @@ def _add_model(parser: argparse.ArgumentParser, *, required: bool = False) -> No
     )
     add("--device", default="auto", choices=["auto", "cpu", "gpu"], help="auto is a GPU where there is one")
     add("--compute-type", default="auto", choices=["auto", "float32", "bfloat16", "int8"], help="auto is float32 today")
+    add("--threads", type=_count, default=0, metavar="N", help="most threads of the CPU; 0 is one for each core")
 
 
 def _add_language(parser: CommandParser) -> None:
@@ -190,6 +201,18 @@ def _add_language(parser: CommandParser) -> None:
     _add_model(parser, required=True)
     parser.add_argument("--segments", type=int, default=1, metavar="N", help="windows of 30 s to listen to")
     parser.add_foreign_names()
+
+
+def _add_compile(parser: CommandParser) -> None:
+    parser.description = (
+        "Compile for this machine what transcribe needs, and keep it in the cache folder. Official models need not be "
+        "downloaded for it, and models of the same sizes share what is compiled."
+    )
+    parser.usage = "%(prog)s [OPTION ...] MODEL [MODEL ...]"
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="as --model of transcribe")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "gpu"], help="as of transcribe")
+    help_text = "one, or several with commas, of float32, bfloat16 and int8; auto is float32 today"
+    parser.add_argument("--compute-type", default="auto", metavar="TYPE,...", help=help_text)
 
 
 def _add_transcribe(parser: CommandParser) -> None:
@@ -256,6 +279,8 @@ def _add_transcribe(parser: CommandParser) -> None:
         **_WHOLE,
         help="decode N windows at once: of several files, each as it is alone, or stretches of one file's speech",
     )
+    help_text = "processes that transcribe several files side by side, each on its share of the cores"
+    add("--workers", type=_count, default=1, metavar="N", help=help_text)
     add("--vad-filter", default=False, **_BOOLEAN, help="cut out what is no speech (Silero VAD)")
     add("--vad-threshold", **_NUMBER, help="probability from which on a sound is speech (0.5)")
     add("--vad-neg-threshold", **_NUMBER, help="probability below which speech ends (0.15 less)")

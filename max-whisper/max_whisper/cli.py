@@ -34,6 +34,7 @@ from max_whisper.console import ConsoleProgress, file_size
 from max_whisper.errors import AudioError, MaxWhisperError, OptionError
 
 if TYPE_CHECKING:
+    from max_whisper.dimensions import ModelDimensions
     from max_whisper.options import TranscribeOptions
     from max_whisper.progress import Step
     from max_whisper.results import Segment, Transcription
@@ -44,7 +45,7 @@ INTERRUPTED = 130  # as shells report a program that SIGINT ended
 INTERRUPT_GRACE = 1.0  # seconds
 BROKEN_PIPE = 141  # the same for SIGPIPE: whoever read the output has gone
 
-LOADING = ("model", "backend", "device", "compute_type")  # the options of load_model
+LOADING = ("model", "backend", "device", "compute_type", "threads")  # the options of load_model
 LIKELY_LANGUAGES = 3  # of each recording, in the command `language`
 
 # Commands of the benchmarks package: its module and what it does.
@@ -95,11 +96,18 @@ def _run_command(arguments: list[str]) -> int:
         values = parse(arguments, {name: purpose for name, (_, purpose) in MEASUREMENTS.items()})
     except SystemExit as end:  # --help, --version or a wrong option: argparse has printed what there is to say
         return int(end.code or 0)
-    commands: dict[str, Callable[..., int]] = {"transcribe": transcribe, "language": language, "models": models}
+    commands: dict[str, Callable[..., int]] = {
+        "transcribe": transcribe,
+        "language": language,
+        "compile": compile_ahead,
+        "models": models,
+    }
     return commands[values.pop("command")](**values)
 
 
-def transcribe(files: list[str], output_dir: str, output_format: str, verbose: bool, debug: bool, **values: Any) -> int:
+def transcribe(
+    files: list[str], output_dir: str, output_format: str, verbose: bool, workers: int, debug: bool, **values: Any
+) -> int:
     """`max-whisper transcribe`: text on standard output, files into `output_dir`."""
     loading = {name: values.pop(name) for name in LOADING if name in values}
     subtitles, notes = subtitle_options(values)
@@ -109,6 +117,7 @@ def transcribe(files: list[str], output_dir: str, output_format: str, verbose: b
     batch_size: int | None = options.pop("batch_size") if len(recordings) > 1 else None
     _check({"batch_size": batch_size})
     checked = _check(options, loading["backend"])  # what is wrong here need not wait for a model to load
+    _check_workers(workers, files, batch_size)
     folder = _writable_folder(output_dir)
     with ConsoleProgress() as console:
         for note in notes:
@@ -117,9 +126,12 @@ def transcribe(files: list[str], output_dir: str, output_format: str, verbose: b
         present = work.existing(recordings)
         if not present:
             return work.status
-        transcriber = _load(console, loading)
-        checked.resolve(transcriber.dims)  # what this model cannot do, it can do with no file
-        is_detected = checked.language is None and transcriber.dims.is_multilingual
+        is_detected = False
+
+        def prepare(dims: ModelDimensions) -> None:
+            nonlocal is_detected
+            checked.resolve(dims)  # what this model cannot do, it can do with no file
+            is_detected = checked.language is None and dims.is_multilingual
 
         def show(language: str, segments: Iterable[Segment]) -> None:
             if verbose and is_detected:
@@ -127,12 +139,23 @@ def transcribe(files: list[str], output_dir: str, output_format: str, verbose: b
             for segment in segments if verbose else ():
                 console.text(_line(segment))
 
-        if batch_size is not None:
-            sources = [recording.audio for recording in present]
-            outcomes = transcriber.transcribe_many(sources, batch_size=batch_size, progress=console, **options)
+        outcomes: Iterable[Transcription | Exception] | None = None
+        if min(workers, len(present)) > 1:
+            from max_whisper.workers import Workers, core_groups
+
+            groups = core_groups(min(workers, len(present)))
+            names = [recording.name for recording in present]
+            outcomes = Workers(names, groups, _choices(console, loading), options, prepare, console).outcomes()
+        else:
+            transcriber = _load(console, loading)
+            prepare(transcriber.dims)
+            if batch_size is not None:
+                sources = [recording.audio for recording in present]
+                outcomes = transcriber.transcribe_many(sources, batch_size=batch_size, progress=console, **options)
+        if outcomes is not None:
             for recording, outcome in zip(present, outcomes, strict=True):
                 with work.on_one():
-                    if isinstance(outcome, MaxWhisperError):
+                    if isinstance(outcome, Exception):
                         raise outcome
                     show(outcome.language, outcome.segments)
                     _write_files(outcome, folder, recording.name, output_format, subtitles)
@@ -165,6 +188,27 @@ def language(files: list[str], segments: int, debug: bool, **loading: Any) -> in
                 likely = sorted(probabilities, key=lambda code: -probabilities[code])[:LIKELY_LANGUAGES]
                 shares = (f"{_language_name(code)} ({code}) {probabilities[code]:.1%}" for code in likely)
                 console.text(f"{recording.name}: {', '.join(shares)}")
+    return work.status
+
+
+def compile_ahead(models: list[str], device: str, compute_type: str, debug: bool) -> int:
+    """`max-whisper compile`: the graphs of each model and type into the cache; prints where they are."""
+    from max_whisper.transcriber import COMPUTE_TYPES, compile_model
+
+    types = compute_type.split(",")
+    for name in types:
+        if name not in COMPUTE_TYPES:
+            raise WrongOptionError(f"compute_type: one or several of {', '.join(COMPUTE_TYPES)}, got {name!r}")
+    with ConsoleProgress() as console:
+        work = Work(console, debug)
+        for model in models:
+            for name in types:
+                with work.on_one():
+                    start = time.perf_counter()
+                    path = compile_model(model, device=device, compute_type=name, progress=console)
+                    console.clear()
+                    size, seconds = file_size(path.stat().st_size), time.perf_counter() - start
+                    console.text(f"{model}, {name}: {size} in {seconds:.0f} s, {path}")
     return work.status
 
 
@@ -286,18 +330,33 @@ def _check(options: dict[str, Any], backend: str | None = None) -> TranscribeOpt
     return checked
 
 
+def _check_workers(workers: int, files: Sequence[str], batch_size: int | None) -> None:
+    """Raises WrongOptionError where `workers` cannot be, whatever the machine."""
+    if workers < 1:
+        raise WrongOptionError("workers: a number of at least 1, got 0")
+    if workers > 1 and STANDARD_INPUT in files:
+        raise WrongOptionError("workers: other processes cannot read this one's standard input; give files")
+    if workers > 1 and batch_size is not None:
+        raise WrongOptionError("workers and batch_size exclude each other for several files; choose one")
+
+
 def _load(console: ConsoleProgress, loading: dict[str, Any]) -> Transcriber:
     from max_whisper.transcriber import load_model
 
-    choices = {"model": DEMONSTRATION_MODEL, **loading}
+    choices = _choices(console, loading)
+    transcriber = load_model(choices.pop("model"), progress=console, **choices)
+    console.clear()
+    return transcriber
+
+
+def _choices(console: ConsoleProgress, loading: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `load_model`; it is said where the model is the one for demonstration."""
     if "model" not in loading:
         console.complaint(
             f"max-whisper: using the bundled demonstration model {DEMONSTRATION_MODEL}; "
             "for real recordings choose one, such as --model turbo"
         )
-    transcriber = load_model(choices.pop("model"), progress=console, **choices)
-    console.clear()
-    return transcriber
+    return {"model": DEMONSTRATION_MODEL, **loading}
 
 
 def _bar(recording: Recording, console: ConsoleProgress) -> Callable[[Step], None]:

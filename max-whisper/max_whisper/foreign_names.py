@@ -3,7 +3,7 @@
 _LOADING = "it is an option of load_model"
 _SAVING = "it is an option of Transcription.save"
 _TEMPERATURES = "give all temperatures as temperature, such as (0.0, 0.2, 0.4)"
-_THREADS = "set OMP_NUM_THREADS in the environment"
+_THREADS = "threads is an option of load_model"
 _WINDOWS = "windows have 30 s, as the models were trained; long recordings need no option"
 
 FOREIGN_NAMES = {
@@ -12,7 +12,7 @@ FOREIGN_NAMES = {
     "fp16": "compute_type of load_model says how numbers are kept",
     "prompt": "give initial_prompt",
     "temperature_increment_on_fallback": _TEMPERATURES,
-    "threads": _THREADS,
+    "threads": _LOADING,
     "model_dir": "set MAX_WHISPER_CACHE in the environment",
     "device": _LOADING,
     "highlight_words": _SAVING,

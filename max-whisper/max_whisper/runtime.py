@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from max import driver, engine
@@ -23,7 +22,7 @@ from max_whisper.checkpoint.atomic import replacing
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.errors import DeviceError, OptionError
 from max_whisper.graph_sources import graph_sources
-from max_whisper.graphs import alignment, fused, whisper
+from max_whisper.graphs import fused
 from max_whisper.packed_weights import packed_weights
 from max_whisper.progress import Progress, Step, silent
 
@@ -84,18 +83,25 @@ def load_graphs(
     checkpoint: Checkpoint, device: Device, progress: Progress = silent, *, every_layer: bool = False
 ) -> LoadedGraphs:
     """Compile a checkpoint's graphs, or read them from the cache, and give them its weights."""
+    with _environment_restored():
+        session = engine.InferenceSession(devices=[device.driver])
+        compiled, _ = _graphs(session, checkpoint, device, progress, every_layer)
+        progress(Step("loading the model"))
+        weights = graphs.weights_for_graphs(checkpoint.weights, checkpoint.dims, _stored(checkpoint, device))
+        return LoadedGraphs(**session.init_all(compiled, weights_registry=weights), weights=weights)
+
+
+def _graphs(
+    session: engine.InferenceSession, checkpoint: Checkpoint, device: Device, progress: Progress, every_layer: bool
+) -> tuple[engine.CompiledModel, Path]:
+    """The graphs of `graphs.build_graphs` without weights, and the file in which they are kept."""
     dims, stored = checkpoint.dims, _stored(checkpoint, device)
 
     def build() -> GraphModule:
         return graphs.build_graphs(dims, device.reference, stored=stored, every_layer=every_layer)
 
-    with _environment_restored():
-        session = engine.InferenceSession(devices=[device.driver])
-        key = cache_key(whisper, dims, device, stored, {"every_layer": every_layer})
-        compiled = _compile(session, device, key, build, "the encoder and the decoder", "about a minute", progress)
-        progress(Step("loading the model"))
-        weights = graphs.weights_for_graphs(checkpoint.weights, dims, stored)
-        return LoadedGraphs(**session.init_all(compiled, weights_registry=weights), weights=weights)
+    key = cache_key("whisper", dims, device, stored, {"every_layer": every_layer})
+    return _compile(session, device, key, build, "the encoder and the decoder", "about a minute", progress)
 
 
 def load_fused_graphs(
@@ -109,6 +115,23 @@ def load_fused_graphs(
 
     Raises OptionError where there is no operation for the device or for the model's sizes.
     """
+    with _environment_restored():
+        session = engine.InferenceSession(devices=[device.driver])
+        compiled, _ = _fused_graphs(session, checkpoint, device, compute_type, progress, instructions)
+        weights = packed_weights(checkpoint, compute_type, progress)
+        progress(Step("loading the model"))
+        return LoadedGraphs(**session.init_all(compiled, weights_registry=weights), weights=weights)
+
+
+def _fused_graphs(
+    session: engine.InferenceSession,
+    checkpoint: Checkpoint,
+    device: Device,
+    compute_type: str,
+    progress: Progress,
+    instructions: str | None = None,
+) -> tuple[engine.CompiledModel, Path]:
+    """The graphs of `build_fused_graphs` without weights, and the file in which they are kept."""
     dims = checkpoint.dims
     if device.name != "cpu":
         raise OptionError(f"compute_type {compute_type} is for CPUs; on a GPU take float32, or device cpu")
@@ -121,14 +144,23 @@ def load_fused_graphs(
     def build() -> GraphModule:
         return fused.build_fused_graphs(dims, compute_type=compute_type, instructions=chosen)
 
+    stored = DType.int8 if compute_type == "int8" else DType.bfloat16
+    key = cache_key("fused", dims, device, stored, {"instructions": chosen})
+    return _compile(session, device, key, build, "the encoder and the decoder", "half a minute", progress)
+
+
+def compile_graphs(checkpoint: Checkpoint, device: Device, compute_type: str, progress: Progress = silent) -> Path:
+    """Compile the graphs with which a checkpoint is transcribed, unless they are in the cache; their file there.
+
+    Weights are not read. Raises OptionError where the graphs of that type cannot compute the model.
+    """
     with _environment_restored():
         session = engine.InferenceSession(devices=[device.driver])
-        stored = DType.int8 if compute_type == "int8" else DType.bfloat16
-        key = cache_key(fused, dims, device, stored, {"instructions": chosen})
-        compiled = _compile(session, device, key, build, "the encoder and the decoder", "half a minute", progress)
-        weights = packed_weights(checkpoint, compute_type, progress)
-        progress(Step("loading the model"))
-        return LoadedGraphs(**session.init_all(compiled, weights_registry=weights), weights=weights)
+        if compute_type == "float32":
+            _, path = _graphs(session, checkpoint, device, progress, every_layer=False)
+        else:
+            _, path = _fused_graphs(session, checkpoint, device, compute_type, progress)
+    return path
 
 
 def cpu_instructions() -> str:
@@ -160,8 +192,8 @@ def load_alignment(
 
     with _environment_restored():
         session = engine.InferenceSession(devices=[device.driver])
-        key = cache_key(alignment, dims, device, stored, {"heads": list(heads), "n_text": n_text})
-        compiled = _compile(session, device, key, build, "the alignment of words", "about a minute", progress)
+        key = cache_key("alignment", dims, device, stored, {"heads": list(heads), "n_text": n_text})
+        compiled, _ = _compile(session, device, key, build, "the alignment of words", "about a minute", progress)
         return session.init(compiled, weights_registry=weights)
 
 
@@ -178,8 +210,8 @@ def _compile(
     what: str,
     time: str,
     progress: Progress,
-) -> engine.CompiledModel:
-    """Graphs from the cache, or traced by `build`, compiled, and kept there. what, time: for the progress."""
+) -> tuple[engine.CompiledModel, Path]:
+    """Graphs from the cache, or traced by `build`, compiled and kept there; and the file. what, time: for people."""
     path = compiled_dir() / f"{key}.mef"
     compiled = _read(path)
     if compiled is None:
@@ -188,7 +220,7 @@ def _compile(
             progress(Step(f"compiling {what} for this {device.name.upper()}, once, {time}"))
             compiled = session.compile(build(), custom_extensions=[graphs.packaged_kernels()])
             compiled.export_mef(unfinished)
-    return compiled
+    return compiled, path
 
 
 def _read(path: Path) -> engine.CompiledModel | None:
@@ -218,16 +250,13 @@ def _environment_restored() -> Iterator[None]:
                 os.unsetenv(name)
 
 
-def cache_key(
-    builder: ModuleType, dims: ModelDimensions, device: Device, stored: DType, build: Mapping[str, object]
-) -> str:
+def cache_key(builder: str, dims: ModelDimensions, device: Device, stored: DType, build: Mapping[str, object]) -> str:
     """A readable name that changes with all that the compiled code depends on.
 
-    builder: the module whose function builds the graphs. build: that function's other arguments, by their names.
+    builder: the module of `graphs` whose function builds them. build: that function's other arguments, by their names.
     """
-    assert builder.__file__ is not None
     source = hashlib.sha256()
-    for path in graph_sources(Path(builder.__file__), graphs.KERNELS):
+    for path in graph_sources(Path(graphs.__file__).with_name(f"{builder}.py"), graphs.KERNELS):
         source.update(path.name.encode() + b"\0" + path.read_bytes())
     parts = {
         "dims": dims.to_dict(),

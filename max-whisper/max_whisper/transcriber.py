@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from max_whisper.audio import N_SAMPLES, Audio
-from max_whisper.checkpoint import Checkpoint, load_checkpoint
+from max_whisper.checkpoint import Checkpoint, load_checkpoint, load_outline
 from max_whisper.decoding import SpeechModel, most_probable_language
 from max_whisper.decoding.prompt import check_prefix
 from max_whisper.dimensions import ModelDimensions
@@ -22,6 +22,7 @@ from max_whisper.progress import Progress, Step, silent
 from max_whisper.results import Segment, Transcription
 from max_whisper.samples import SampleSource, open_samples
 from max_whisper.tasks import OneByOne, SpeechInBatches, beginning, detect_spoken_language, transcribe_recordings
+from max_whisper.threads import pool_of
 
 if TYPE_CHECKING:
     import torch
@@ -252,6 +253,7 @@ def load_model(
     backend: str = "max",
     device: str = "auto",
     compute_type: str = "auto",
+    threads: int = 0,
     progress: Progress | None = None,
 ) -> Transcriber:
     """Load a model.
@@ -262,35 +264,64 @@ def load_model(
     device: `auto` is a GPU where the backend can use one.
     compute_type: `float32`, which gives the reference's tokens and is what `auto` means; `bfloat16` or `int8`, for
         backend `max` on a CPU: faster, and nearly always the same words.
+    threads: the most that a CPU computes with; 0 is one for each core. All models of a process have the same.
     progress: hears of downloads and compiles.
 
     Raises CheckpointError, DeviceError or OptionError.
     """
     if backend not in BACKENDS:
         raise OptionError(f"backend: one of {', '.join(BACKENDS)}, got {backend!r}")
-    if compute_type not in COMPUTE_TYPES:
-        raise OptionError(f"compute_type: one of {', '.join(COMPUTE_TYPES)}, got {compute_type!r}")
+    precision = _precision(compute_type)
     if compute_type in ("bfloat16", "int8") and backend != "max":
         raise OptionError(f"compute_type: backend {backend} computes in float32, got {compute_type!r}")
-    precision = "float32" if compute_type == "auto" else compute_type
+    if not isinstance(threads, int) or threads < 0:
+        raise OptionError(f"threads: a number of at least 1, or 0 for one on each core, got {threads!r}")
     report = progress or silent
     # The device first: a model may take long to download.
     if backend == "torch":
-        selected_for_torch = _torch_device(device)
+        selected_for_torch = _torch_device(device, threads)
         return ReferenceTranscriber(load_checkpoint(model, report), selected_for_torch)
-    selected = _graph_device(backend, device)
+    selected = _graph_device(backend, device, threads)
     return GraphTranscriber(backend, load_checkpoint(model, report), selected, precision, report)
 
 
-def _torch_device(name: str) -> "torch.device":
+def compile_model(
+    model: str | Path = "nano",
+    *,
+    device: str = "auto",
+    compute_type: str = "auto",
+    progress: Progress | None = None,
+) -> Path:
+    """Compile what `load_model` compiles for backend `max`, unless it is in the cache; the file there.
+
+    The file serves every model of the same sizes. An official model need not be downloaded for it, no weights are read.
+    Arguments and errors are those of `load_model`.
+    """
+    precision = _precision(compute_type)
+    report = progress or silent
+    selected = _graph_device("max", device)
+    from max_whisper.runtime import compile_graphs
+
+    return compile_graphs(load_outline(model, report), selected, precision, report)
+
+
+def _precision(compute_type: str) -> str:
+    """What a compute type means. Raises OptionError for one that is none."""
+    if compute_type not in COMPUTE_TYPES:
+        raise OptionError(f"compute_type: one of {', '.join(COMPUTE_TYPES)}, got {compute_type!r}")
+    return "float32" if compute_type == "auto" else compute_type
+
+
+def _torch_device(name: str, threads: int) -> "torch.device":
     from max_whisper.backends.torch import select_torch_device
 
-    return select_torch_device(name)
+    return select_torch_device(name, threads)
 
 
-def _graph_device(backend: str, name: str) -> "Device":
-    from max_whisper.runtime import select_device
+def _graph_device(backend: str, name: str, threads: int = 0) -> "Device":
+    on_torch = _torch_device(name, threads).type if backend == "hybrid" else None
+    with pool_of(threads):  # some of what is imported makes a device
+        from max_whisper.runtime import select_device
 
-    if backend == "hybrid" and _torch_device(name).type == "cpu" and name == "auto":
-        return select_device("cpu")  # both halves run on the same device
-    return select_device(name)
+        # Both halves of `hybrid` run on the same device.
+        return select_device("cpu" if on_torch == "cpu" and name == "auto" else name)

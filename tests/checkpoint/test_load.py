@@ -9,7 +9,8 @@ import torch
 from whisper.model import Whisper
 
 import max_whisper.checkpoint.load as loading
-from max_whisper.checkpoint import load_checkpoint
+from max_whisper.checkpoint import expected_shapes, load_checkpoint, load_outline
+from max_whisper.checkpoint.official import OFFICIAL_MODELS
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.errors import CheckpointError
 
@@ -45,6 +46,18 @@ def test_names_and_repositories(chosen: list[tuple[str, str]]) -> None:
         ("load_repository", "distil-whisper/distil-large-v3"),
         ("load_repository", "a/b.en"),
     ]
+
+
+def test_the_outline_of_an_official_model_needs_no_file(chosen: list[tuple[str, str]]) -> None:
+    outline = load_outline("tiny.en")
+    assert outline.dims == OFFICIAL_MODELS["tiny.en"].dims
+    assert outline.is_float16  # as what is published
+    assert {name: outline.weights.stored(name).shape for name in outline.weights} == expected_shapes(outline.dims)
+    load_outline("nano")
+    load_outline("openai/whisper-tiny")
+    Path("tiny").write_text("a file of that name")
+    load_outline("tiny")
+    assert chosen == [("_load_bundled", ""), ("load_repository", "openai/whisper-tiny"), ("load_openai", "tiny")]
 
 
 def test_what_exists_goes_before_what_has_the_name(chosen: list[tuple[str, str]]) -> None:

@@ -17,10 +17,15 @@ from max_whisper.options import TranscribeOptions
 from max_whisper.results import Transcription
 
 
-def select_torch_device(name: str = "auto") -> torch.device:
-    """PyTorch's device for `auto`, `cpu` or `gpu`. Raises DeviceError for a GPU where PyTorch has none."""
+def select_torch_device(name: str = "auto", threads: int = 0) -> torch.device:
+    """PyTorch's device for `auto`, `cpu` or `gpu`. Raises DeviceError for a GPU where PyTorch has none.
+
+    threads: of PyTorch from now on; 0 leaves them as they are.
+    """
     if name not in ("auto", "cpu", "gpu"):
         raise DeviceError(f"unknown device {name!r}: choose one of auto, cpu, gpu")
+    if threads:
+        torch.set_num_threads(threads)
     has_gpu = torch.cuda.is_available()  # NVIDIA's and AMD's
     if name == "gpu" and not has_gpu:
         raise DeviceError("no GPU that PyTorch can use was found on this machine; it has: cpu")

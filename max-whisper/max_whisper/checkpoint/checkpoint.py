@@ -24,4 +24,4 @@ class Checkpoint:
     @property
     def is_float16(self) -> bool:
         """Whether all weights are stored in float16, as published ones are."""
-        return all(self.weights.stored(name).dtype == np.float16 for name in self.weights)
+        return self.weights.is_float16

@@ -6,13 +6,16 @@ from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
+
 from max_whisper.checkpoint.checkpoint import Checkpoint
 from max_whisper.checkpoint.download import download, has_sha256
 from max_whisper.checkpoint.huggingface import load_folder, load_repository
 from max_whisper.checkpoint.native import read_native
 from max_whisper.checkpoint.official import OFFICIAL_MODELS
 from max_whisper.checkpoint.openai import checkpoints_dir, convert_once, load_openai, read_conversion
-from max_whisper.checkpoint.shapes import one_line
+from max_whisper.checkpoint.shapes import expected_shapes, one_line
+from max_whisper.checkpoint.tensors import StoredTensor, Weights
 from max_whisper.errors import CheckpointError
 from max_whisper.progress import Progress, silent
 
@@ -48,6 +51,21 @@ def load_checkpoint(model: str | Path, progress: Progress | None = None) -> Chec
     if isinstance(model, str) and _REPOSITORY.fullmatch(model) and not model.endswith(_FILE_SUFFIXES):
         return load_repository(model, progress)
     raise CheckpointError(_unknown(model))
+
+
+def load_outline(model: str | Path, progress: Progress | None = None) -> Checkpoint:
+    """As `load_checkpoint`, but of an official model only what is known without its file: all its weights are zero.
+
+    That is enough to compile for it, with no network; published weights are float16.
+    """
+    if _existing_path(model) is not None or not isinstance(model, str) or model not in OFFICIAL_MODELS:
+        return load_checkpoint(model, progress)
+    official = OFFICIAL_MODELS[model]
+    zero = np.zeros((), np.float16)
+    tensors = {
+        name: StoredTensor(np.broadcast_to(zero, shape)) for name, shape in expected_shapes(official.dims).items()
+    }
+    return Checkpoint(model, Path(), official.dims, Weights(tensors), np.array(official.alignment_heads, np.int64))
 
 
 def _existing_path(model: str | Path) -> Path | None:

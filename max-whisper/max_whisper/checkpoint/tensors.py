@@ -54,6 +54,11 @@ class Weights(Mapping[str, np.ndarray]):
         """A tensor in float16 where the file holds that, else in float32."""
         return self._tensors[name].read_stored()
 
+    @property
+    def is_float16(self) -> bool:
+        """Whether the file holds all tensors in float16."""
+        return all(tensor.data.dtype == np.float16 for tensor in self._tensors.values())
+
     def __contains__(self, name: object) -> bool:
         return name in self._tensors
 

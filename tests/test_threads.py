@@ -1,0 +1,76 @@
+"""How many threads compute, and that it changes no result."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from max_whisper import compile_model, load_model
+from max_whisper.errors import OptionError
+from max_whisper.threads import allowed_cpus, cores
+
+RECORDING = Path(__file__).resolve().parents[1] / "audio_samples" / "greeting.ogg"
+on_linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads are chosen on Linux only")
+
+# Prints the tokens, then the number of MAX's threads, then the CPUs that each thread may use.
+TRANSCRIBE = """
+import os, sys
+from pathlib import Path
+import max_whisper
+
+model = max_whisper.load_model("nano", compute_type="int8", threads=int(sys.argv[1]))
+segments = model.transcribe(sys.argv[2], temperature=0).segments
+threads = list(Path("/proc/self/task").iterdir())
+print([token for segment in segments for token in segment.tokens])
+print(sum("Thread" in (thread / "comm").read_text() for thread in threads))
+print({tuple(sorted(os.sched_getaffinity(int(thread.name)))) for thread in threads})
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """Compiling has threads of its own."""
+    compile_model("nano", compute_type="int8")
+
+
+def transcribed(threads: int) -> list[str]:
+    program = [sys.executable, "-c", TRANSCRIBE, str(threads), str(RECORDING)]
+    return subprocess.run(program, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+@on_linux
+def test_one_thread_gives_the_same_tokens_and_keeps_no_thread_to_one_cpu() -> None:
+    tokens, n_threads, cpus = transcribed(1)
+    assert n_threads == "1"
+    assert cpus == str({tuple(allowed_cpus())})
+    all_tokens, n_all_threads, _ = transcribed(0)
+    assert tokens == all_tokens
+    assert len(tokens) > len("[]")
+    assert int(n_all_threads) >= int(n_threads)
+
+
+@on_linux
+def test_a_process_chooses_once() -> None:
+    load_model("nano", compute_type="int8")
+    other = len(allowed_cpus()) + 1
+    with pytest.raises(OptionError, match=rf"threads: a process chooses once, with its first model: .*, got {other}"):
+        load_model("nano", compute_type="int8", threads=other)
+
+
+@pytest.mark.parametrize("threads", [-1, 1.5, "2"])
+def test_a_number_that_cannot_be(threads: object) -> None:
+    with pytest.raises(OptionError, match="threads: a number of at least 1"):
+        load_model("nano", threads=threads)  # type: ignore[arg-type]
+
+
+def test_threads_of_pytorch() -> None:
+    program = 'import torch, max_whisper; max_whisper.load_model("nano", backend="torch", threads=1)'
+    program += "; print(torch.get_num_threads())"
+    seen = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert seen.stdout.strip() == "1"
+
+
+def test_every_cpu_belongs_to_one_core() -> None:
+    assert sorted(cpu for core in cores(allowed_cpus()) for cpu in core) == allowed_cpus()
