@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
@@ -101,11 +102,14 @@ class Workers:
         finally:
             for worker in self._workers.values():
                 worker.process.terminate()
+            for worker in self._workers.values():
+                worker.process.join()
 
     def _start(self, cpus: Sequence[int]) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, cpus, *self._arguments), daemon=True)
+        resource_tracker.ensure_running()  # which unblocks what is blocked below, when it is started
         # Ctrl-C reaches every process of a terminal; this one hears it and ends the others, which inherit the mask.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         process.start()
@@ -147,6 +151,7 @@ class Workers:
             worker.connection.send(self._files[worker.recording])
         else:
             worker.process.terminate()
+            worker.process.join()
             del self._workers[worker.connection]
 
 
