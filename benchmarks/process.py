@@ -55,6 +55,11 @@ class WorkerProcess:
             if stream is not None:
                 stream.close()
 
+    @property
+    def number(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
     def events(self, do: str, **request: Any) -> Iterator[dict[str, Any]]:
         """Ask for something; yields the events as they come, `done` last.
 

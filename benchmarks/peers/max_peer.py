@@ -1,17 +1,18 @@
 """max-whisper itself, with backend max."""
 
-import time
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .peer import BEAMS, STEPS, Peer, Text, Work, for_each_token, seconds, windows
+from .peer import BEAMS, Peer, Text, Work, for_each_token, seconds, windows
 
 
 class MaxPeer(Peer):
     how: ClassVar[dict[str, str]] = {
-        "token": "a step of its decoder with its caches, and the arg max; without its rules for logits",
+        "prompt": "the cross-attention's keys and values, and a call of its decoder",
+        "long_prompt": "the cross-attention's keys and values, and a call of its decoder",
+        "token": "the difference of two texts of its decoding with its rules for logits, 8 and 72 tokens long",
         "beam_token": "the difference of two texts of its decoding, 8 and 72 tokens long",
         "batched": "`transcribe_many`, given the windows",
     }
@@ -35,33 +36,16 @@ class MaxPeer(Peer):
         return seconds(encode)
 
     def prompt(self, window: np.ndarray, tokens: list[int]) -> float:
-        return self._decode(window, tokens, 0)[0]
+        features = self._model.encode(self._mel(window))
+        self._model.synchronize(features)
+        prompt = np.array([tokens], dtype=np.int64)
+        return seconds(lambda: self._model.start(features).advance(prompt, [len(tokens) - 1]))
 
     def token(self, window: np.ndarray) -> float:
-        return self._decode(window, self._work.prompt, STEPS)[1] / STEPS
+        return self._token(window, None)
 
     def beam_token(self, window: np.ndarray) -> float:
-        from max_whisper.decoding.decode import WindowContext, WindowDecoder
-        from max_whisper.options import TranscribeOptions
-        from max_whisper.tokenizer import get_tokenizer
-
-        dims = self._transcriber.dims
-        tokenizer = get_tokenizer(dims.is_multilingual, num_languages=dims.num_languages, language="en")
-        features = self._model.encode(self._mel(window))
-
-        def text(tokens: int) -> None:
-            options = TranscribeOptions.from_keywords(
-                {
-                    "language": "en",
-                    "beam_size": BEAMS,
-                    "sample_len": tokens,
-                    "without_timestamps": True,
-                    "suppress_tokens": [self._work.end],
-                }
-            ).resolve(dims)
-            WindowDecoder(self._model, tokenizer, options).decode(features, [WindowContext(tokenizer)], 0.0)
-
-        return for_each_token(text)
+        return self._token(window, BEAMS)
 
     def transcribe(self, samples: np.ndarray) -> Iterator[Text]:
         return self._texts(self._transcriber.stream(samples, **self._options()))
@@ -96,14 +80,28 @@ class MaxPeer(Peer):
 
         return log_mel_spectrogram(window, self._work.n_mels)[None]
 
-    def _decode(self, window: np.ndarray, prompt: list[int], steps: int) -> tuple[float, float]:
-        """Seconds of the prompt, and of all steps after it."""
+    def _token(self, window: np.ndarray, beams: int | None) -> float:
+        from max_whisper.decoding.decode import WindowContext, WindowDecoder
+        from max_whisper.options import TranscribeOptions
+        from max_whisper.tokenizer import get_tokenizer
+
+        dims = self._transcriber.dims
+        tokenizer = get_tokenizer(dims.is_multilingual, num_languages=dims.num_languages, language="en")
         features = self._model.encode(self._mel(window))
-        self._model.synchronize(features)
-        began = time.perf_counter()
-        state = self._model.start(features)
-        logits = state.advance(np.array([prompt], dtype=np.int64), [len(prompt) - 1])
-        prompted = time.perf_counter()
-        for _ in range(steps):
-            logits = state.advance(logits[:, -1].argmax(axis=-1, keepdims=True).astype(np.int64), [0])
-        return prompted - began, time.perf_counter() - prompted
+
+        def text(tokens: int) -> None:
+            options = TranscribeOptions.from_keywords(
+                {
+                    "language": "en",
+                    "beam_size": beams,
+                    "sample_len": tokens,
+                    "without_timestamps": True,
+                    "suppress_tokens": [self._work.end],
+                }
+            ).resolve(dims)
+            decoder = WindowDecoder(self._model, tokenizer, options)
+            (result,) = decoder.decode(features, [WindowContext(tokenizer)], 0.0)
+            if len(result.tokens) != tokens:
+                raise RuntimeError(f"the decoder made {len(result.tokens)} tokens where {tokens} were asked for")
+
+        return for_each_token(text)

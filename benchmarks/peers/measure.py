@@ -15,6 +15,7 @@ import numpy as np
 
 from max_whisper.audio import N_SAMPLES, SAMPLE_RATE, load_audio
 
+from ..idle import wait_until_idle
 from ..process import BackendFailedError, WorkerProcess
 from ..recordings import Recording
 from ..spread import spread
@@ -134,6 +135,7 @@ class Measurement:
                     title = "warm-up" if number < 0 else f"round {number + 1} of {self._settings.rounds}"
                     self._say(f"{program}: {title}")
                     step = self._warm_up if number < 0 else self._run_once
+                    wait_until_idle(other.number for other in processes.values())
                     self._try(program, partial(step, program, process))
             self._cold_starts()
         return {

@@ -1,5 +1,6 @@
 """What every program is asked to do, and how each of them is known."""
 
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -7,6 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+
+from ..idle import wait_until_idle
 
 BEAMS = 5
 STEPS = 64  # tokens in each measurement of a token
@@ -89,7 +92,8 @@ class Peer(ABC):
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long a call takes."""
+    """How long a call takes, once the threads of what ran before it in this process have come to rest."""
+    wait_until_idle([os.getpid()])
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
