@@ -67,6 +67,7 @@ def compare(checkpoint: Checkpoint, device: str = "cpu", seed: int = 0, progress
     """
     import torch
 
+    from max_whisper.backends.fused import load_max_model
     from max_whisper.backends.max import MaxModel
     from max_whisper.backends.torch import TorchModel, reference_model
     from max_whisper.runtime import select_device
@@ -84,7 +85,7 @@ def compare(checkpoint: Checkpoint, device: str = "cpu", seed: int = 0, progress
     lab = MaxModel(checkpoint, selected, progress, every_layer=True)
     layers = lab.layers(log_mel, tokens)
     del lab
-    product = MaxModel(checkpoint, selected, progress)
+    product = load_max_model(checkpoint, selected, progress=progress)
     features = product.encode(log_mel)
     layers["features"] = features.features.to_numpy()
     layers["logits"] = product.start(features).advance(tokens, range(tokens.shape[1]))

@@ -12,8 +12,10 @@ from max.graph import Module as GraphModule
 from max_whisper.checkpoint import load_checkpoint
 from max_whisper.graph_sources import graph_sources
 from max_whisper.graphs import KERNELS, build_graphs, fused, whisper
+from max_whisper.graphs.packing import Packing
 
 DIMS = load_checkpoint("nano").dims
+PACKING = Packing.of("int8", is_float16=True, has_amx=False)
 
 
 def names(builder: ModuleType) -> list[str]:
@@ -31,7 +33,7 @@ def test_the_graphs_of_one_module_and_the_kernels_they_call() -> None:
     ("builder", "trace"),
     [
         (whisper, lambda: build_graphs(DIMS, DeviceRef.CPU())),
-        (fused, lambda: fused.build_fused_graphs(DIMS, compute_type="int8", instructions="plain")),
+        (fused, lambda: fused.build_fused_graphs(DIMS, packing=PACKING, instructions="plain")),
     ],
     ids=["float32", "fused"],
 )

@@ -34,7 +34,7 @@ def progress(messages: list[str]) -> Callable[[Step], None]:
 def compiled_file() -> Path:
     nano = load_checkpoint("nano")
     load_graphs(nano, CPU)
-    return runtime.compiled_dir() / f"{cache_key('whisper', nano.dims, CPU, DType.float16, {'every_layer': False})}.mef"
+    return runtime.compiled_dir() / f"{cache_key('whisper', nano.dims, CPU, 'float16', {'every_layer': False})}.mef"
 
 
 def test_a_second_start_compiles_nothing(
@@ -88,28 +88,28 @@ def test_a_folder_that_cannot_be_written_is_told_before_compiling(
 def test_the_name_changes_with_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dims = load_checkpoint("nano").dims
     names = [
-        cache_key("whisper", dims, CPU, DType.float16, {}),
+        cache_key("whisper", dims, CPU, "float16", {}),
         cache_key("whisper", dims, CPU, DType.float32, {}),
-        cache_key("whisper", dims, CPU, DType.float16, {"every_layer": True}),
-        cache_key("whisper", replace(dims, n_vocab=51866), CPU, DType.float16, {}),
-        cache_key("whisper", dims, GpuLike("gpu", driver.CPU()), DType.float16, {}),
+        cache_key("whisper", dims, CPU, "float16", {"every_layer": True}),
+        cache_key("whisper", replace(dims, n_vocab=51866), CPU, "float16", {}),
+        cache_key("whisper", dims, GpuLike("gpu", driver.CPU()), "float16", {}),
     ]
     with monkeypatch.context() as changed:
         changed.setattr(driver, "__version__", "0.0.0")
-        names.append(cache_key("whisper", dims, CPU, DType.float16, {}))
+        names.append(cache_key("whisper", dims, CPU, "float16", {}))
     with monkeypatch.context() as changed:
         changed.setattr(runtime, "_cpu_architecture", lambda: "another CPU")
-        names.append(cache_key("whisper", dims, CPU, DType.float16, {}))
+        names.append(cache_key("whisper", dims, CPU, "float16", {}))
     with monkeypatch.context() as changed:
         kernels = shutil.copytree(graphs.KERNELS, tmp_path / "kernels")
         (kernels / "few_rows_linear.mojo").write_text("# another kernel")
         changed.setattr(graphs, "KERNELS", kernels)
-        names.append(cache_key("whisper", dims, CPU, DType.float16, {}))
+        names.append(cache_key("whisper", dims, CPU, "float16", {}))
         (kernels / "encoder.mojo").write_text("# a kernel that these graphs do not call")
-        assert cache_key("whisper", dims, CPU, DType.float16, {}) == names[-1]
-    names.append(cache_key("fused", dims, CPU, DType.float16, {}))
+        assert cache_key("whisper", dims, CPU, "float16", {}) == names[-1]
+    names.append(cache_key("fused", dims, CPU, "float16", {}))
     assert len(set(names)) == len(names)
-    assert names[0] == cache_key("whisper", dims, CPU, DType.float16, {})
+    assert names[0] == cache_key("whisper", dims, CPU, "float16", {})
 
 
 class GpuLike(Device):

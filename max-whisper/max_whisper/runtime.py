@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from max_whisper.dimensions import ModelDimensions
 from max_whisper.errors import DeviceError, OptionError
 from max_whisper.graph_sources import graph_sources
 from max_whisper.graphs import fused
+from max_whisper.graphs.packing import Packing
 from max_whisper.packed_weights import packed_weights
 from max_whisper.progress import Progress, Step, silent
 
@@ -75,8 +76,9 @@ class LoadedGraphs:
     cross_attention: engine.Model
     decoder: engine.Model
     weights: dict[str, np.ndarray]  # the graphs read these arrays where they lie
-    greedy: engine.Model | None = None  # of the fused graphs
-    beams: engine.Model | None = None  # of the fused graphs
+    greedy: engine.Model | None = None  # of the fused graphs, as all that follows
+    beams: engine.Model | None = None
+    block_bytes: int = 0  # see `graphs.fused`
 
 
 def load_graphs(
@@ -100,7 +102,7 @@ def _graphs(
     def build() -> GraphModule:
         return graphs.build_graphs(dims, device.reference, stored=stored, every_layer=every_layer)
 
-    key = cache_key("whisper", dims, device, stored, {"every_layer": every_layer})
+    key = cache_key("whisper", dims, device, stored.name, {"every_layer": every_layer})
     return _compile(session, device, key, build, "the encoder and the decoder", "about a minute", progress)
 
 
@@ -117,10 +119,13 @@ def load_fused_graphs(
     """
     with _environment_restored():
         session = engine.InferenceSession(devices=[device.driver])
-        compiled, _ = _fused_graphs(session, checkpoint, device, compute_type, progress, instructions)
-        weights = packed_weights(checkpoint, compute_type, progress)
+        chosen = instructions or cpu_instructions()
+        compiled, _ = _fused_graphs(session, checkpoint, device, compute_type, progress, chosen)
+        packing = _packing(checkpoint, compute_type, chosen)
+        weights = packed_weights(checkpoint, packing, progress)
         progress(Step("loading the model"))
-        return LoadedGraphs(**session.init_all(compiled, weights_registry=weights), weights=weights)
+        models = session.init_all(compiled, weights_registry=weights)
+        return LoadedGraphs(**models, weights=weights, block_bytes=fused.block_bytes(packing))
 
 
 def _fused_graphs(
@@ -129,7 +134,7 @@ def _fused_graphs(
     device: Device,
     compute_type: str,
     progress: Progress,
-    instructions: str | None = None,
+    instructions: str,
 ) -> tuple[engine.CompiledModel, Path]:
     """The graphs of `build_fused_graphs` without weights, and the file in which they are kept."""
     dims = checkpoint.dims
@@ -139,14 +144,17 @@ def _fused_graphs(
         raise OptionError(
             f"compute_type {compute_type}: {checkpoint.name} has heads of another width than 64; take float32"
         )
-    chosen = instructions or cpu_instructions()
+    packing = _packing(checkpoint, compute_type, instructions)
 
     def build() -> GraphModule:
-        return fused.build_fused_graphs(dims, compute_type=compute_type, instructions=chosen)
+        return fused.build_fused_graphs(dims, packing=packing, instructions=instructions)
 
-    stored = DType.int8 if compute_type == "int8" else DType.bfloat16
-    key = cache_key("fused", dims, device, stored, {"instructions": chosen})
+    key = cache_key("fused", dims, device, packing.tokens, {"instructions": instructions, "packing": asdict(packing)})
     return _compile(session, device, key, build, "the encoder and the decoder", "half a minute", progress)
+
+
+def _packing(checkpoint: Checkpoint, compute_type: str, instructions: str) -> Packing:
+    return Packing.of(compute_type, is_float16=checkpoint.is_float16, has_amx=instructions == "amx")
 
 
 def compile_graphs(checkpoint: Checkpoint, device: Device, compute_type: str, progress: Progress = silent) -> Path:
@@ -156,11 +164,16 @@ def compile_graphs(checkpoint: Checkpoint, device: Device, compute_type: str, pr
     """
     with _environment_restored():
         session = engine.InferenceSession(devices=[device.driver])
-        if compute_type == "float32":
+        if compute_type == "float32" and not has_fused_graphs(checkpoint.dims, device):
             _, path = _graphs(session, checkpoint, device, progress, every_layer=False)
         else:
-            _, path = _fused_graphs(session, checkpoint, device, compute_type, progress)
+            _, path = _fused_graphs(session, checkpoint, device, compute_type, progress, cpu_instructions())
     return path
+
+
+def has_fused_graphs(dims: ModelDimensions, device: Device) -> bool:
+    """Whether there are fused operations for a model of these sizes on a device."""
+    return device.name == "cpu" and fused.fits(dims)
 
 
 def cpu_instructions() -> str:
@@ -176,14 +189,14 @@ def cpu_instructions() -> str:
 def load_alignment(
     checkpoint: Checkpoint,
     device: Device,
-    weights: Mapping[str, np.ndarray],
+    weights: Mapping[str, np.ndarray] | None,
     heads: Sequence[tuple[int, int]],
     n_text: int,
     progress: Progress = silent,
 ) -> engine.Model:
     """Compile the graph of `graphs.build_alignment`, or read it from the cache, and give it the checkpoint's weights.
 
-    weights: those of `load_graphs`. heads, n_text: as in `build_alignment`.
+    weights: those of `load_graphs`, where it has been called. heads, n_text: as in `build_alignment`.
     """
     dims, stored = checkpoint.dims, _stored(checkpoint, device)
 
@@ -192,7 +205,7 @@ def load_alignment(
 
     with _environment_restored():
         session = engine.InferenceSession(devices=[device.driver])
-        key = cache_key("alignment", dims, device, stored, {"heads": list(heads), "n_text": n_text})
+        key = cache_key("alignment", dims, device, stored.name, {"heads": list(heads), "n_text": n_text})
         compiled, _ = _compile(session, device, key, build, "the alignment of words", "about a minute", progress)
         return session.init(compiled, weights_registry=weights)
 
@@ -250,10 +263,11 @@ def _environment_restored() -> Iterator[None]:
                 os.unsetenv(name)
 
 
-def cache_key(builder: str, dims: ModelDimensions, device: Device, stored: DType, build: Mapping[str, object]) -> str:
+def cache_key(builder: str, dims: ModelDimensions, device: Device, stored: str, build: Mapping[str, object]) -> str:
     """A readable name that changes with all that the compiled code depends on.
 
-    builder: the module of `graphs` whose function builds them. build: that function's other arguments, by their names.
+    builder: the module of `graphs` whose function builds them. stored: how weights that every token reads are kept.
+    build: that function's other arguments, by their names.
     """
     source = hashlib.sha256()
     for path in graph_sources(Path(graphs.__file__).with_name(f"{builder}.py"), graphs.KERNELS):
@@ -261,14 +275,14 @@ def cache_key(builder: str, dims: ModelDimensions, device: Device, stored: DType
     parts = {
         "dims": dims.to_dict(),
         "device": [device.name, device.architecture],
-        "stored": stored.name,
+        "stored": stored,
         "build": dict(build),
         "max": driver.__version__,
         "source": source.hexdigest(),
         "system": [platform.system(), platform.machine()],
     }
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return f"{dims.n_audio_state}x{dims.n_audio_layer}x{dims.n_text_layer}-{device.name}-{stored.name}-{digest[:16]}"
+    return f"{dims.n_audio_state}x{dims.n_audio_layer}x{dims.n_text_layer}-{device.name}-{stored}-{digest[:16]}"
 
 
 def _cpu_architecture() -> str:

@@ -169,13 +169,9 @@ class GraphTranscriber(Transcriber):
     ) -> None:
         self.backend, self.device, self.name, self.dims = backend, device.name, checkpoint.name, checkpoint.dims
         if backend == "max":
-            from max_whisper.backends.fused import FusedModel
-            from max_whisper.backends.max import MaxModel
+            from max_whisper.backends.fused import load_max_model
 
-            if compute_type == "float32":
-                self.model = MaxModel(checkpoint, device, progress)
-            else:
-                self.model = FusedModel(checkpoint, device, compute_type, progress)
+            self.model = load_max_model(checkpoint, device, compute_type, progress)
         else:
             from max_whisper.backends.hybrid import HybridModel
 

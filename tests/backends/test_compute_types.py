@@ -16,6 +16,7 @@ from max_whisper.backends.fused import FusedModel
 from max_whisper.backends.max import MaxModel
 from max_whisper.checkpoint import load_checkpoint
 from max_whisper.errors import OptionError
+from max_whisper.graphs.packing import Packing
 from max_whisper.progress import Step
 from max_whisper.runtime import Device, cpu_instructions, load_fused_graphs, select_device
 from max_whisper.transcriber import Transcriber
@@ -89,14 +90,15 @@ def test_a_gpu_is_refused() -> None:
 def test_weights_are_packed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_WHISPER_CACHE", str(tmp_path))
     checkpoint = load_checkpoint("nano")
+    packing = Packing.of("int8", is_float16=True, has_amx=False)
     steps: list[Step] = []
-    first = packed_weights.packed_weights(checkpoint, "int8", steps.append)
-    again = packed_weights.packed_weights(checkpoint, "int8", steps.append)
+    first = packed_weights.packed_weights(checkpoint, packing, steps.append)
+    again = packed_weights.packed_weights(checkpoint, packing, steps.append)
     assert len(steps) == 1
     assert all(np.array_equal(first[name], again[name]) for name in first)
     (file,) = (tmp_path / "packed").iterdir()
     file.write_bytes(file.read_bytes()[:-64])
-    packed_weights.packed_weights(checkpoint, "int8", steps.append)
+    packed_weights.packed_weights(checkpoint, packing, steps.append)
     assert len(steps) == 2
 
 

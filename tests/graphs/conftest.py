@@ -25,9 +25,9 @@ def compiled_tiny(tiny: Checkpoint) -> MaxModel:
     return MaxModel(tiny, select_device("cpu"))
 
 
-@pytest.fixture(scope="session")
-def fused_tiny(tiny: Checkpoint) -> FusedModel:
-    return FusedModel(tiny, select_device("cpu"), "int8")
+@pytest.fixture(scope="session", params=["int8", "float32"])
+def fused_tiny(request: pytest.FixtureRequest, tiny: Checkpoint) -> FusedModel:
+    return FusedModel(tiny, select_device("cpu"), request.param)
 
 
 @pytest.fixture(scope="session")

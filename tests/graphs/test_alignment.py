@@ -10,6 +10,7 @@ import torch
 from whisper.model import disable_sdpa
 
 from benchmarks.random_models import random_checkpoint
+from max_whisper.backends import aligner as aligner_backend
 from max_whisper.backends import max as max_backend
 from max_whisper.backends.max import MaxFeatures, MaxModel
 from max_whisper.backends.torch import reference_model
@@ -138,7 +139,7 @@ def test_without_alignment_heads_the_upper_half_of_the_decoder_is_taken(
         asked.append(heads)
         raise InterruptedError
 
-    monkeypatch.setattr(max_backend, "load_alignment", load_alignment)
+    monkeypatch.setattr(aligner_backend, "load_alignment", load_alignment)
     monkeypatch.setattr(max_backend, "load_graphs", lambda *_, **__: SimpleNamespace(weights={}))
     with pytest.raises(InterruptedError):
         MaxModel(checkpoint, select_device("cpu")).cross_attention(MaxFeatures(1, None), np.zeros((1, 2)), N_TEXT)

@@ -21,9 +21,9 @@ N_VOCAB = 51865
 ROUNDING = {"float32": LIMITS["logits"], "bfloat16": 0.1, "int8": 0.5}
 
 
-@pytest.fixture(scope="module", params=ROUNDING)
+@pytest.fixture(scope="module", params=["MAX's own", *ROUNDING])
 def model(request: pytest.FixtureRequest, tiny: Checkpoint) -> MaxModel:
-    if request.param == "float32":
+    if request.param == "MAX's own":
         compiled: MaxModel = request.getfixturevalue("compiled_tiny")
         return compiled
     return FusedModel(tiny, select_device("cpu"), request.param)

@@ -13,6 +13,7 @@ from rich.console import Console
 import max_whisper.backends.torch
 from benchmarks.parity import LIMITS, STEPS, compare, greedy_tokens, parity_table
 from benchmarks.random_models import random_checkpoint
+from max_whisper.backends.fused import load_max_model
 from max_whisper.backends.max import MaxModel
 from max_whisper.backends.torch import TorchModel, reference_model
 from max_whisper.checkpoint import Checkpoint, load_checkpoint
@@ -22,10 +23,13 @@ from max_whisper.runtime import select_device
 Noise = Callable[..., np.ndarray]
 
 
-@pytest.mark.parametrize("name", ["tiny", "base", "turbo"])
-def test_features_logits_and_tokens_are_the_references(name: str, noise: Noise) -> None:
+@pytest.mark.parametrize(
+    ("name", "load"),
+    [("tiny", MaxModel), ("tiny", load_max_model), ("base", load_max_model), ("turbo", load_max_model)],
+)
+def test_features_logits_and_tokens_are_the_references(name: str, load: Callable[..., MaxModel], noise: Noise) -> None:
     checkpoint = load_checkpoint(random_checkpoint(name, layers=2))
-    ours = MaxModel(checkpoint, select_device("cpu"))
+    ours = load(checkpoint, select_device("cpu"))
     reference = TorchModel(reference_model(checkpoint, torch.device("cpu")))
     dims = checkpoint.dims
     log_mel = noise(1, dims.n_mels)

@@ -43,7 +43,14 @@ def kernels() -> dict[str, Model]:
         heads = TensorType(DType.float32, ["heads", "rows", 64], cpu)
         keys = TensorType(DType.float32, ["heads", "positions", 64], cpu)
         inputs = [heads, keys, keys, TensorType(DType.int64, [3], cpu)]
-        trace(f"attention {instructions}", "attention_alone", inputs, heads, instructions=instructions)
+        trace(
+            f"attention {instructions}",
+            "attention_alone",
+            inputs,
+            heads,
+            instructions=instructions,
+            kind=DType.bfloat16,
+        )
     return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[KERNELS])
 
 

@@ -1,4 +1,4 @@
-"""The product on CPUs in 8-bit integers or bfloat16: fused operations in Mojo instead of MAX's own."""
+"""The product on CPUs: fused operations in Mojo instead of MAX's own, in float32, bfloat16 or 8-bit integers."""
 
 from collections.abc import Sequence
 
@@ -6,20 +6,32 @@ import numpy as np
 from max import driver, engine
 from max.dtype import DType
 
+from max_whisper.backends.aligner import Aligner
 from max_whisper.backends.max import MaxDecoderState, MaxFeatures, MaxModel
 from max_whisper.checkpoint import Checkpoint
 from max_whisper.decoding.beam import candidates
 from max_whisper.decoding.hypothesis import Hypothesis
-from max_whisper.decoding.model import CrossAttention
 from max_whisper.decoding.on_device import ChoiceRules, Prompts, Texts
 from max_whisper.dimensions import ModelDimensions
-from max_whisper.graphs.fused import SIDE, head_bytes
+from max_whisper.graphs.packing import SIDE
 from max_whisper.progress import Progress, silent
-from max_whisper.runtime import Device, load_fused_graphs
+from max_whisper.runtime import Device, has_fused_graphs, load_fused_graphs
+
+
+def load_max_model(
+    checkpoint: Checkpoint, device: Device, compute_type: str = "float32", progress: Progress = silent
+) -> MaxModel:
+    """The model of backend `max`: on a CPU the fused operations; MAX's own on a GPU, and where those do not fit.
+
+    Raises OptionError for bfloat16 and int8 where there are no fused operations.
+    """
+    if compute_type == "float32" and not has_fused_graphs(checkpoint.dims, device):
+        return MaxModel(checkpoint, device, progress)
+    return FusedModel(checkpoint, device, compute_type, progress)
 
 
 class FusedModel(MaxModel):
-    """A SpeechModel whose products are of `int8` or `bfloat16`; a TextDecoder."""
+    """A SpeechModel whose products are of `float32`, `bfloat16` or `int8`; a TextDecoder."""
 
     def __init__(
         self,
@@ -37,13 +49,10 @@ class FusedModel(MaxModel):
         """
         self.dims = checkpoint.dims
         self.compute_type = compute_type
-        self._checkpoint = checkpoint
-        self._selected = device
-        self._progress = progress
         self._device = device.driver
         self._graphs = load_fused_graphs(checkpoint, device, compute_type, progress, instructions)
         self._cache = driver.Buffer(DType.uint8, [0], device.driver)
-        self._float32: MaxModel | None = None
+        self._aligner = Aligner(checkpoint, device, progress)
 
     def start(
         self, features: MaxFeatures, *, group: int = 1, padding: Sequence[int] | None = None
@@ -94,17 +103,12 @@ class FusedModel(MaxModel):
 
     def _cache_for(self, rows: int, context: int) -> driver.Buffer:
         """Keys and values uint8 [rows, n_text_layer, bytes], of unknown content."""
-        shape = (rows, self.dims.n_text_layer, self.dims.n_text_head * head_bytes(context))
+        head = 2 * -(-context // SIDE) * self._graphs.block_bytes
+        shape = (rows, self.dims.n_text_layer, self.dims.n_text_head * head)
         size = int(np.prod(shape))
         if self._cache.num_elements < size:
             self._cache = driver.Buffer(DType.uint8, [size], self._device)
         return self._cache[:size].view(DType.uint8, shape)
-
-    def cross_attention(self, features: MaxFeatures, tokens: np.ndarray, n_text: int) -> CrossAttention:
-        """How the tokens look at the audio; see SpeechModel. The float32 model tells, loaded when first asked."""
-        if self._float32 is None:
-            self._float32 = MaxModel(self._checkpoint, self._selected, self._progress)
-        return self._float32.cross_attention(MaxFeatures(features.batch, features.features), tokens, n_text)
 
 
 def _inputs(prompts: Prompts, rules: ChoiceRules) -> list[driver.Buffer]:

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from max import driver
 
+from max_whisper.backends.fused import load_max_model
 from max_whisper.backends.torch import TorchDecoderState, TorchModel, reference_model, select_torch_device
 from max_whisper.checkpoint import Checkpoint
 from max_whisper.decoding.model import CrossAttention
 from max_whisper.progress import Progress, silent
-from max_whisper.runtime import Device, load_graphs
+from max_whisper.runtime import Device
 
 
 class HybridModel:
@@ -21,13 +21,13 @@ class HybridModel:
         self.dims = checkpoint.dims
         self._device = device.driver
         self._decoder = TorchModel(reference_model(checkpoint, select_torch_device(device.name)))
-        self._graphs = load_graphs(checkpoint, device, progress)
+        self._encoder = load_max_model(checkpoint, device, progress=progress)
 
     def encode(self, log_mel: np.ndarray) -> torch.Tensor:
         """Encode log-mel windows, float32 [batch, n_mels, 3000] -> float32 [batch, n_audio_ctx, n_audio_state]."""
-        (features,) = self._graphs.encoder.execute(driver.Buffer.from_numpy(log_mel).to(self._device))
+        features = self._encoder.encode(log_mel)
         self._device.synchronize()  # PyTorch does not wait for MAX's queue
-        return torch.from_dlpack(features)
+        return torch.from_dlpack(features.features)
 
     def select(self, features: torch.Tensor, windows: Sequence[int]) -> torch.Tensor:
         """The features of some windows of a batch."""

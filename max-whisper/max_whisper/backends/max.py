@@ -8,18 +8,12 @@ import numpy as np
 from max import driver, engine
 from max.dtype import DType
 
+from max_whisper.backends.aligner import HIDDEN, Aligner, on_device
 from max_whisper.checkpoint import Checkpoint
 from max_whisper.decoding.model import CrossAttention
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.progress import Progress, silent
-from max_whisper.runtime import Device, load_alignment, load_graphs
-
-# Added to the scores of tokens that may not be looked at. The softmax gives them zero as it does for minus infinity, of
-# which the attention would make NaN where it meets a whole block of such tokens first.
-HIDDEN = float(np.finfo(np.float32).min / 2)
-
-# Of so many logits a softmax is taken together; for more, the windows of a batch are aligned a few at a time.
-LOGITS_AT_ONCE = 1 << 25
+from max_whisper.runtime import Device, load_graphs
 
 
 @dataclass
@@ -44,17 +38,14 @@ class MaxModel:
         every_layer: compile what `layers` needs.
         """
         self.dims: ModelDimensions = checkpoint.dims
-        self._checkpoint = checkpoint
-        self._selected = device
-        self._progress = progress
         self._device = device.driver
         self._graphs = load_graphs(checkpoint, device, progress, every_layer=every_layer)
-        self._alignment: dict[int, engine.Model] = {}  # by the number of text tokens
+        self._aligner = Aligner(checkpoint, device, progress, self._graphs.weights)
         self._storage: list[driver.Buffer] = []  # one for each cache, as large as the largest needed so far
 
     def encode(self, log_mel: np.ndarray) -> MaxFeatures:
         """Encode log-mel windows, float32 [batch, n_mels, 3000]."""
-        *_, features = self._graphs.encoder.execute(_on_device(log_mel, self._device))
+        *_, features = self._graphs.encoder.execute(on_device(log_mel, self._device))
         return MaxFeatures(len(log_mel), features)
 
     def select(self, features: MaxFeatures, windows: Sequence[int]) -> MaxFeatures:
@@ -94,41 +85,8 @@ class MaxModel:
         return padding
 
     def cross_attention(self, features: MaxFeatures, tokens: np.ndarray, n_text: int) -> CrossAttention:
-        """How the tokens int64 [batch, n] look at the audio of their windows; see SpeechModel.
-
-        The heads are the checkpoint's alignment heads, in the order of layers and heads; of a checkpoint that names
-        none, those of the upper half of the decoder (whisper/model.py). The graph is compiled when first asked for.
-        """
-        batch, n = tokens.shape
-        if n > self.dims.n_text_ctx:
-            raise ValueError(f"{n} tokens do not fit into a context of {self.dims.n_text_ctx}")
-        if n_text not in self._alignment:
-            self._alignment[n_text] = load_alignment(
-                self._checkpoint, self._selected, self._graphs.weights, self._alignment_heads(), n_text, self._progress
-            )
-        cross = self._cross(features)
-        followers = np.roll(tokens, -1, axis=1).clip(max=n_text - 1)
-        mask = _on_device(np.triu(np.full((n, n), HIDDEN, dtype=np.float32), k=1), self._device)
-        scores, probabilities = [], []
-        step = max(1, LOGITS_AT_ONCE // (n * n_text))
-        for start in range(0, batch, step):
-            stop = min(start + step, batch)
-            values = self._alignment[n_text].execute(
-                _on_device(tokens[start:stop], self._device),
-                _on_device(followers[start:stop], self._device),
-                mask,
-                *(_rows(tensor, start, stop) for tensor in cross),
-            )
-            scores.append(values[0].to_numpy())
-            probabilities.append(values[1].to_numpy()[:, :-1])
-        return CrossAttention(np.concatenate(scores), np.concatenate(probabilities))
-
-    def _alignment_heads(self) -> list[tuple[int, int]]:
-        heads = self._checkpoint.alignment_heads
-        if heads is not None:
-            return sorted({(layer, head) for layer, head in heads.tolist()})
-        layers = range(self.dims.n_text_layer // 2, self.dims.n_text_layer)
-        return [(layer, head) for layer in layers for head in range(self.dims.n_text_head)]
+        """How the tokens int64 [batch, n] look at the audio of their windows; see Aligner."""
+        return self._aligner.cross_attention(features.features, tokens, n_text)
 
     def _cross(self, features: MaxFeatures) -> list[driver.Buffer]:
         if features.cross is None:
@@ -147,7 +105,7 @@ class MaxModel:
 
     def layers(self, log_mel: np.ndarray, tokens: np.ndarray) -> dict[str, np.ndarray]:
         """What every layer gives for windows and the tokens int64 [batch, n] after them, by name in the checkpoint."""
-        audio = self._graphs.encoder.execute(_on_device(log_mel, self._device))
+        audio = self._graphs.encoder.execute(on_device(log_mel, self._device))
         text = self.start(self.encode(log_mel)).layers(tokens, range(tokens.shape[1]))
         names = ["conv1", "conv2", *(f"blocks.{i}" for i in range(self.dims.n_audio_layer)), "ln_post"]
         values = dict(zip((f"encoder.{name}" for name in names), audio, strict=True))
@@ -169,10 +127,6 @@ def _each_buffer(
     if len(cross) < len(batches):
         return MaxFeatures(features.shape[0], features)
     return MaxFeatures(features.shape[0], features, [combine(list(tensors)) for tensors in zip(*cross, strict=True)])
-
-
-def _on_device(array: np.ndarray, device: driver.Device) -> driver.Buffer:
-    return driver.Buffer.from_numpy(array).to(device)
 
 
 def _rows(tensor: driver.Buffer, start: int, stop: int) -> driver.Buffer:
@@ -239,11 +193,11 @@ class MaxDecoderState:
         places = self._places(start, stop)
         shape = (-1, self._group, stop - start)
         values = self._decoder.execute(
-            _on_device(tokens.reshape(shape), self._device),
-            _on_device(places.reshape(shape), self._device),
+            on_device(tokens.reshape(shape), self._device),
+            on_device(places.reshape(shape), self._device),
             np.array([start], dtype=np.int64),
-            _on_device(self._mask(start, stop), self._device),
-            _on_device(np.array(positions, dtype=np.int64), self._device),
+            on_device(self._mask(start, stop), self._device),
+            on_device(np.array(positions, dtype=np.int64), self._device),
             *self._caches,
             *self._cross,
         )

@@ -82,25 +82,23 @@ def build_alignment(
 ) -> Graph:
     """Trace the graph that sees how texts lie on their audio.
 
-    tokens int64 [batch, n]; the token after each, int64 [batch, n], less than n_text; the causal mask [n, n]; the
-        outputs of the graph cross_attention of `build_graphs`
+    tokens int64 [batch, n]; the token after each, int64 [batch, n], less than n_text; the causal mask [n, n]; features
+        [batch, n_audio_ctx, n_audio_state]
     -> scaled query-key products before the softmax, float32 [batch, len(heads), n, n_audio_ctx]; the probability of the
         token after each, float32 [batch, n], of a softmax over the first n_text tokens of the vocabulary.
 
     heads: (layer, head) of the cross-attention heads, all different; their scores come in ascending order.
     stored: as in `build_graphs`.
     """
-    cross = TensorType(
-        DType.float32, ["batch", dims.n_text_head, dims.n_audio_ctx, dims.n_text_state // dims.n_text_head], device
-    )
     inputs = [
         TensorType(DType.int64, ["batch", "n"], device),
         TensorType(DType.int64, ["batch", "n"], device),
         TensorType(DType.float32, ["n", "n"], device),
-        *[cross] * (2 * dims.n_text_layer),
+        TensorType(DType.float32, ["batch", dims.n_audio_ctx, dims.n_audio_state], device),
     ]
     with Graph("alignment", input_types=inputs) as graph:
-        tokens, followers, mask, *tensors = (value.tensor for value in graph.inputs)
+        tokens, followers, mask, features = (value.tensor for value in graph.inputs)
         decoder = Whisper(dims, device, stored).decoder
-        graph.output(*align(decoder, tokens, followers, mask, tensors, heads, n_text))
+        cross = decoder.cross_keys_values(features)
+        graph.output(*align(decoder, tokens, followers, mask, cross, heads, n_text))
     return graph

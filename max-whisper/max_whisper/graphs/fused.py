@@ -1,7 +1,7 @@
-"""A Whisper model for CPUs in 8-bit integers or bfloat16: graphs of a few operations in Mojo that do many layers each.
+"""A Whisper model for CPUs: graphs of a few operations in Mojo that do many layers each.
 
-Activations are float32 between layers; products are of integers or bfloat16. Keys and values are kept as bfloat16, cut
-into tiles as the products read them (kernels/attention.mojo).
+Activations are float32 between layers; products are of 8-bit integers, bfloat16 or float32. Keys and values are kept as
+bfloat16, or as float32 for that, cut into tiles as the products read them (kernels/attention.mojo).
 """
 
 from max.dtype import DType
@@ -10,31 +10,44 @@ from max.graph import Module as GraphModule
 
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.graphs.kernels import calling_kernels
-from max_whisper.graphs.packing import SIDE, is_float32, packed_shapes
+from max_whisper.graphs.packing import SIDE, Packing, is_float32, packed_shapes
 
 HEAD = 64
-BLOCK_BYTES = SIDE * HEAD * 2
-"""Bytes of one head's keys or values of 32 positions."""
+_WEIGHTS = {
+    "int8": DType.int8,
+    "bfloat16": DType.bfloat16,
+    "float16": DType.float16,
+    "float32": DType.float32,
+    "bfloat16x2": DType.float16,
+    "bfloat16x3": DType.float32,
+}
+"""What the operations call weights of each of `packing.FORMATS`."""
 INSTRUCTIONS = ("amx", "avx512", "plain")
 """What products are made of: tiles (AMX), dot products (AVX-512 with VNNI and BF16), or what every CPU has."""
 
 
-def head_bytes(positions: int) -> int:
+def block_bytes(packing: Packing) -> int:
+    """Bytes of one head's keys or values of 32 positions."""
+    return SIDE * HEAD * (4 if packing.tokens in ("float16", "float32") else 2)
+
+
+def head_bytes(positions: int, packing: Packing) -> int:
     """Bytes of one head's keys and values, in whole blocks of 32 positions."""
-    return 2 * -(-positions // SIDE) * BLOCK_BYTES
+    return 2 * -(-positions // SIDE) * block_bytes(packing)
 
 
 def fits(dims: ModelDimensions) -> bool:
     """Whether the operations can compute a model of these sizes: heads of 64, as every published model has."""
     return (
-        dims.n_audio_state == dims.n_text_state
+        dims.n_mels % 16 == 0
+        and dims.n_audio_state == dims.n_text_state
         and dims.n_audio_state == HEAD * dims.n_audio_head
         and dims.n_text_state == HEAD * dims.n_text_head
     )
 
 
 @calling_kernels()
-def build_fused_graphs(dims: ModelDimensions, *, compute_type: str, instructions: str) -> GraphModule:
+def build_fused_graphs(dims: ModelDimensions, *, packing: Packing, instructions: str) -> GraphModule:
     """Trace the graphs of a model for a CPU in one module.
 
     encoder: log-mel windows [batch, n_mels, 2 * n_audio_ctx] -> features [batch, n_audio_ctx, n_audio_state].
@@ -56,13 +69,17 @@ def build_fused_graphs(dims: ModelDimensions, *, compute_type: str, instructions
         lengths, int64 [windows, texts], and the sums of their natural log probabilities, float32 [windows, texts], as
         `decoder_beams` has them; then as greedy -> the probability of no speech, float32 [windows].
 
-    compute_type: `int8` or `bfloat16`. instructions: one of INSTRUCTIONS. Weights are those of `packing.Packer`.
+    packing: the formats of the weights, which are those of `packing.Packer`. instructions: one of INSTRUCTIONS.
     """
     cpu = DeviceRef.CPU()
     module = GraphModule()
-    parameters: dict[str, bool | int | str | DType] = {"instructions": instructions}
-    typed = {**parameters, "weight": DType.int8 if compute_type == "int8" else DType.bfloat16}
-    shapes = packed_shapes(dims, compute_type)
+    # AMX has no products of float32; for as few rows as tokens are, sums of bfloat16 would be more to read.
+    is_float = packing.tokens in ("float16", "float32")
+    reader = "avx512" if is_float and instructions == "amx" else instructions
+    shapes = packed_shapes(dims, packing)
+
+    def parameters(form: str, instructions: str = instructions) -> dict[str, bool | int | str | DType]:
+        return {"instructions": instructions, "weight": _WEIGHTS[form]}
 
     def weight(name: str) -> TensorValue:
         return TensorValue(Weight(name, DType.float32 if is_float32(name) else DType.uint8, shapes[name], cpu))
@@ -74,15 +91,17 @@ def build_fused_graphs(dims: ModelDimensions, *, compute_type: str, instructions
     log_mel = tensor(DType.float32, "batch", dims.n_mels, 2 * dims.n_audio_ctx)
     with Graph("encoder", input_types=[log_mel], module=module) as graph:
         inputs = [graph.inputs[0].tensor, weight("encoder.convolutions"), weight("encoder.positional_embedding")]
-        (x,) = ops.custom("encoder_convolutions", cpu, inputs, [features], parameters)
+        (x,) = ops.custom("encoder_convolutions", cpu, inputs, [features], parameters(packing.convolutions))
         inputs = [x.tensor, weight("encoder.blocks"), weight("encoder.ln_post")]
-        graph.output(*ops.custom("encoder_blocks", cpu, inputs, [features], typed))
+        graph.output(*ops.custom("encoder_blocks", cpu, inputs, [features], parameters(packing.windows)))
 
-    bytes_of_cross = dims.n_text_head * head_bytes(dims.n_audio_ctx)
+    bytes_of_cross = dims.n_text_head * head_bytes(dims.n_audio_ctx, packing)
     with Graph("cross_attention", input_types=[features], module=module) as graph:
         result = tensor(DType.uint8, "batch", dims.n_text_layer, bytes_of_cross)
         inputs = [graph.inputs[0].tensor, weight("cross_attention")]
-        graph.output(*ops.custom("cross_keys_values", cpu, inputs, [result], typed))
+        graph.output(
+            *ops.custom("cross_keys_values", cpu, inputs, [result], {**parameters(packing.windows), "reader": reader})
+        )
 
     names = ("decoder.blocks", "decoder.embedding", "decoder.positional_embedding")
     input_types = [
@@ -99,7 +118,7 @@ def build_fused_graphs(dims: ModelDimensions, *, compute_type: str, instructions
         caches, *tensors = graph.inputs
         values = [caches.buffer, *(value.tensor for value in tensors), *map(weight, names)]
         logits = tensor(DType.float32, "windows", "group", "positions", dims.n_vocab)
-        step = {**typed, "audio": dims.n_audio_ctx}
+        step = {**parameters(packing.tokens, reader), "audio": dims.n_audio_ctx}
         graph.output(*ops.inplace_custom("decoder_step", cpu, values, [logits], step))
 
     choosing = {**step, "n_vocab": dims.n_vocab}

@@ -95,8 +95,8 @@ def _outputs(layers: Mapping[str, TensorValue], every_layer: bool) -> list[Tenso
     return values if every_layer else values[-1:]
 
 
-def weights_for_graphs(weights: Weights, dims: ModelDimensions, stored: DType) -> dict[str, np.ndarray]:
-    """A checkpoint's weights as the graphs read them.
+def weights_for_graphs(weights: Weights, dims: ModelDimensions, stored: DType, part: str = "") -> dict[str, np.ndarray]:
+    """A checkpoint's weights as the graphs read them; `part` is what their names begin with.
 
     The convolutions' filters are turned to [1, kernel, in, out]; the weights that every token reads are as `stored`;
     all others are float32.
@@ -107,4 +107,5 @@ def weights_for_graphs(weights: Weights, dims: ModelDimensions, stored: DType) -
         if ".conv" in name and name.endswith(".weight")
         else (weights.stored(name) if weight.dtype == DType.float16 else weights[name])
         for name, weight in expected.items()
+        if name.startswith(part)
     }

@@ -8,8 +8,9 @@ from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, min
 from std.memory import alloc
 
-from .attention import BLOCK, HEAD, Keys, Scratch, attend, pack_key, pack_queries, pack_value
-from .functions import gelu
+from .attention import HEAD, Keys, Scratch, attend, block_size, pack_key, pack_queries, pack_value
+from .floats import is_float
+from .functions import gelu, gelu_float32
 from .linear import Linear
 from .rows import normalize, to_tiles
 from .tiles import SIDE, TILE, Floats, begin_products, end_products, load, store
@@ -70,7 +71,7 @@ struct LinearAlone:
                             comptime for half in range(2):
                                 var sums = load[DType.float32, 16](block + row * SIDE * 4 + half * 64)
                                 comptime if finish == "gelu":
-                                    sums = gelu(sums)
+                                    sums = gelu_float32(sums) if is_float[weight]() else gelu(sums)
                                 store[DType.float32, 16](place + half * 64, sums)
             end_products[instructions]()
 
@@ -82,12 +83,13 @@ struct LinearAlone:
 struct AttentionAlone:
     """Attention of heads: queries float32 [heads, rows, 64], keys and values float32 [heads, positions, 64] -> as queries.
 
-    Row i sees the positions from first[0] to first[1] + first[2] * i, that one not included.
+    kind: bfloat16 or float32. Row i sees the positions from first[0] to first[1] + first[2] * i,
+    that one not included.
     """
 
     @staticmethod
     def execute[
-        target: StaticString, instructions: StaticString
+        target: StaticString, instructions: StaticString, kind: DType
     ](
         result: OutputTensor[dtype=DType.float32, rank=3, ...],
         queries: InputTensor[dtype=DType.float32, rank=3, ...],
@@ -99,6 +101,7 @@ struct AttentionAlone:
         var heads = queries.shape()[0]
         var rows = queries.shape()[1]
         var positions = keys.shape()[1]
+        comptime block = block_size[instructions, kind]()
         var blocks = ceildiv(positions, SIDE)
         var query_data = Int(queries.unsafe_ptr())
         var key_data = Int(keys.unsafe_ptr())
@@ -106,28 +109,28 @@ struct AttentionAlone:
         var target_data = Int(result.unsafe_ptr())
         var seen = Int(first.unsafe_ptr())
         var n_threads = parallelism_level(None)
-        var own_size = (2 * blocks + 1) * BLOCK + Scratch.size(blocks)
+        var own_size = (2 * blocks + 1) * block + Scratch.size[instructions, kind](blocks)
         var room = alloc[UInt8](n_threads * own_size, alignment=64)
         var memory = Int(room)
 
         def task(thread: Int) {imm}:
             var packed = memory + thread * own_size
-            var head_keys = Keys(packed + BLOCK, packed + (1 + blocks) * BLOCK, blocks, positions)
-            var scratch = Scratch.at(packed + (1 + 2 * blocks) * BLOCK, blocks)
+            var head_keys = Keys(packed + block, packed + (1 + blocks) * block, blocks, positions)
+            var scratch = Scratch.at[instructions, kind](packed + (1 + 2 * blocks) * block, blocks)
             begin_products[instructions]()
             for head in range(heads * thread // n_threads, heads * (thread + 1) // n_threads):
                 for position in range(positions):
                     var place = (head * positions + position) * HEAD * 4
-                    pack_key[instructions](key_data + place, 0, position, head_keys.keys)
-                    pack_key[instructions](key_data + place + SIDE * 4, 1, position, head_keys.keys)
-                    pack_value[instructions](value_data + place, position, blocks, head_keys.values)
+                    pack_key[instructions, kind](key_data + place, 0, position, head_keys.keys)
+                    pack_key[instructions, kind](key_data + place + SIDE * 4, 1, position, head_keys.keys)
+                    pack_value[instructions, kind](value_data + place, position, blocks, head_keys.values)
                 for side in range(0, rows, SIDE):
                     var some = min(SIDE, rows - side)
                     var place = (head * rows + side) * HEAD * 4
-                    pack_queries[instructions](query_data + place, HEAD * 4, some, 0, packed)
-                    pack_queries[instructions](query_data + place + SIDE * 4, HEAD * 4, some, 1, packed)
+                    pack_queries[instructions, kind](query_data + place, HEAD * 4, some, 0, packed)
+                    pack_queries[instructions, kind](query_data + place + SIDE * 4, HEAD * 4, some, 1, packed)
                     var grows = Int(load[DType.int64, 1](seen + 16))
-                    attend[instructions](
+                    attend[instructions, kind](
                         some,
                         packed,
                         head_keys,

@@ -1,6 +1,6 @@
 """The tokens of a decoder's step and the keys and values that it reads and adds to."""
 
-from .attention import BLOCK, HEAD, Keys
+from .attention import HEAD, Keys
 from .tiles import load
 
 
@@ -56,9 +56,10 @@ struct Caches(ImplicitlyCopyable):
     var layers: Int
     var layer_size: Int
     var heads: Int
+    var block: Int  # bytes of one head's keys or values of 32 positions
 
     @always_inline
     def keys(self, number: Int, layer: Int, head: Int, used: Int) -> Keys:
-        var capacity = self.layer_size // (self.heads * 2 * BLOCK)
-        var keys = self.address + (number * self.layers + layer) * self.layer_size + head * 2 * capacity * BLOCK
-        return Keys(keys, keys + capacity * BLOCK, capacity, used)
+        var capacity = self.layer_size // (self.heads * 2 * self.block)
+        var keys = self.address + (number * self.layers + layer) * self.layer_size + head * 2 * capacity * self.block
+        return Keys(keys, keys + capacity * self.block, capacity, used)

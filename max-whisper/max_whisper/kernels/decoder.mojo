@@ -1,4 +1,4 @@
-"""A step of the decoder in one operation, in 8-bit integers or bfloat16: tokens in, logits out.
+"""A step of the decoder in one operation, in 8-bit integers, bfloat16 or float32: tokens in, logits out.
 
 A step for one token reads every weight once and does little with it, so what counts is that nothing else takes time:
 the values of a token go from layer to layer in the caches, and threads meet six times in a layer.
@@ -12,10 +12,23 @@ from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, max, min
 from std.memory import alloc
 
-from .attention import BLOCK, HEAD, Keys, Scratch, attend, clear_values, pack_key, pack_queries, pack_value
+from .attention import (
+    HEAD,
+    Keys,
+    Scratch,
+    attend,
+    block_size,
+    clear_values,
+    kind_of,
+    pack_key,
+    pack_queries,
+    pack_value,
+    quarter_size,
+)
 from .caches import Caches, Text
 from .choice import CHUNK, Choice
-from .functions import gelu
+from .floats import is_float
+from .functions import gelu, gelu_float32
 from .indirection import Indirection, attend_through
 from .linear import Linear
 from .rows import normalize, to_tiles
@@ -55,8 +68,12 @@ struct DecoderBlock[instructions: StaticString, weight: DType](ImplicitlyCopyabl
 
 
 @fieldwise_init
-struct Memory(ImplicitlyCopyable):
+struct Memory[instructions: StaticString, weight: DType](ImplicitlyCopyable):
     """What all threads share in a step, and after it what each has for itself."""
+
+    comptime kind = kind_of[Self.weight]()
+    comptime block = block_size[Self.instructions, Self.kind]()
+    comptime in_tiles = 4 if is_float[Self.weight]() else 2  # bytes of a value, at the most
 
     var x: Int  # float32 [tokens, width]
     var wide: Int  # float32 [tokens, 4 * width]
@@ -69,7 +86,8 @@ struct Memory(ImplicitlyCopyable):
 
     @staticmethod
     def own_size_of(width: Int, blocks: Int) -> Int:
-        return 16 * width + BLOCK + Scratch.size(blocks) + blocks * 2 * TILE
+        var attention = Self.block + Scratch.size[Self.instructions, Self.kind](blocks)
+        return 16 * width + attention + blocks * 2 * quarter_size[Self.instructions, Self.kind]()
 
     @staticmethod
     def used_size(text: Text, blocks: Int) -> Int:
@@ -87,7 +105,7 @@ struct Memory(ImplicitlyCopyable):
         var wide = address + room * 4 * width
         var attended = wide + room * 16 * width
         var tiles = attended + room * 4 * width
-        var scales = tiles + room * 8 * width
+        var scales = tiles + room * 4 * width * Self.in_tiles
         var used = scales + room * 64
         var own = used + Self.used_size(text, blocks)
         return Self(address, wide, attended, tiles, scales, used, own, Self.own_size_of(width, blocks))
@@ -104,12 +122,13 @@ struct Memory(ImplicitlyCopyable):
 
     @always_inline
     def attention(self, thread: Int, width: Int, blocks: Int) -> Scratch:
-        return Scratch.at(self.queries(thread, width) + BLOCK, blocks)
+        return Scratch.at[Self.instructions, Self.kind](self.queries(thread, width) + Self.block, blocks)
 
     @always_inline
     def masked(self, thread: Int, width: Int, blocks: Int) -> Int:
         """A thread's weights of attention, once more."""
-        return self.queries(thread, width) + BLOCK + Scratch.size(blocks)
+        var attention = self.queries(thread, width) + Self.block
+        return attention + Scratch.size[Self.instructions, Self.kind](blocks)
 
 
 @fieldwise_init
@@ -117,9 +136,10 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
     """A step under way."""
 
     comptime Layer = Linear[Self.instructions, Self.weight]
+    comptime kind = kind_of[Self.weight]()
 
     var text: Text
-    var memory: Memory
+    var memory: Memory[Self.instructions, Self.weight]
     var blocks: Int  # of 32 positions that attention has room for
     var n_threads: Int
 
@@ -181,7 +201,7 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
                         comptime for half in range(2):
                             var values = load[DType.float32, 16](result + half * 64)
                             comptime if finish == "gelu":
-                                values = gelu(values)
+                                values = gelu_float32(values) if is_float[Self.weight]() else gelu(values)
                             elif finish == "add":
                                 values += load[DType.float32, 16](place + half * 64)
                             store[DType.float32, 16](place + half * 64, values)
@@ -225,9 +245,9 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
         for side in range(0, rows, SIDE):
             var some = min(SIDE, rows - side)
             var place = self.memory.wide + ((first + side) * stride + head * HEAD) * 4
-            pack_queries[Self.instructions](place, stride * 4, some, 0, queries)
-            pack_queries[Self.instructions](place + SIDE * 4, stride * 4, some, 1, queries)
-            attend[Self.instructions](
+            pack_queries[Self.instructions, Self.kind](place, stride * 4, some, 0, queries)
+            pack_queries[Self.instructions, Self.kind](place + SIDE * 4, stride * 4, some, 1, queries)
+            attend[Self.instructions, Self.kind](
                 some,
                 queries,
                 keys,
@@ -293,15 +313,17 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
         var keys = caches.keys(text.slot(row), layer, head, text.held + text.length)
         for i in range(text.length):
             var token = self.memory.wide + ((row * text.length + i) * 3 * width + head * HEAD) * 4
-            pack_key[Self.instructions](token + width * 4, 0, text.held + i, keys.keys)
-            pack_key[Self.instructions](token + width * 4 + SIDE * 4, 1, text.held + i, keys.keys)
-            pack_value[Self.instructions](token + 2 * width * 4, text.held + i, keys.capacity, keys.values)
+            var key, value = token + width * 4, token + 2 * width * 4
+            var position = text.held + i
+            pack_key[Self.instructions, Self.kind](key, 0, position, keys.keys)
+            pack_key[Self.instructions, Self.kind](key + SIDE * 4, 1, position, keys.keys)
+            pack_value[Self.instructions, Self.kind](value, position, keys.capacity, keys.values)
         var stop = text.held + text.length
         if stop % SIDE:
             # Others may go on from here in the middle of a block of which their own slots have nothing yet.
             for slot in range(text.group, text.slots):
                 var others = caches.keys(text.slot(row) + slot, layer, head, 0)
-                clear_values(stop // SIDE, others.capacity, others.values)
+                clear_values[Self.instructions, Self.kind](stop // SIDE, others.capacity, others.values)
 
     @always_inline
     def _attend_through(self, caches: Caches, layer: Int, head: Int, thread: Int):
@@ -323,9 +345,9 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
             for side in range(0, rows, SIDE):
                 var some = min(SIDE, rows - side)
                 var place = self.memory.wide + (part * rows + side) * stride + head * HEAD * 4
-                pack_queries[Self.instructions](place, stride, some, 0, queries)
-                pack_queries[Self.instructions](place + SIDE * 4, stride, some, 1, queries)
-                attend_through[Self.instructions](
+                pack_queries[Self.instructions, Self.kind](place, stride, some, 0, queries)
+                pack_queries[Self.instructions, Self.kind](place + SIDE * 4, stride, some, 1, queries)
+                attend_through[Self.instructions, Self.kind](
                     some,
                     queries,
                     caches,
@@ -405,7 +427,8 @@ struct Decoder[instructions: StaticString, weight: DType](ImplicitlyCopyable):
         return ceildiv(max(self.audio, text.held + text.length), SIDE)
 
     def memory_size(self, text: Text, n_positions: Int) -> Int:
-        return Memory.size(text, n_positions, self.blocks(text), self.n_threads)
+        var blocks = self.blocks(text)
+        return Memory[Self.instructions, Self.weight].size(text, n_positions, blocks, self.n_threads)
 
     def logits(self, text: Text, tokens: Int, places: Int, positions: Int, n_positions: Int, room: Int, result: Int):
         """Append tokens to the caches: float32 [windows, group, positions, n_vocab] after some of them.
@@ -429,7 +452,7 @@ struct Decoder[instructions: StaticString, weight: DType](ImplicitlyCopyable):
         var width = self.width
         var n_tokens = text.tokens()
         var blocks = self.blocks(text)
-        var memory = Memory.at(room, text, n_positions, blocks)
+        var memory = Memory[Self.instructions, Self.weight].at(room, text, n_positions, blocks)
         var step = Step[Self.instructions, Self.weight](text, memory, blocks, self.n_threads)
         if text.slots > 1:
             step.find_shared()
@@ -480,6 +503,7 @@ def decoder_of[
 ) -> Decoder[instructions, weight]:
     var width = positional_embedding.shape()[1]
     var n_layers = parameters.shape()[0]
+    comptime block = block_size[instructions, kind_of[weight]()]()
     return Decoder[instructions, weight](
         width,
         n_layers,
@@ -488,8 +512,8 @@ def decoder_of[
         Int(embedding.unsafe_ptr()),
         n_vocab,
         Int(positional_embedding.unsafe_ptr()),
-        Caches(Int(caches.unsafe_ptr()), n_layers, caches.shape()[2], width // HEAD),
-        Caches(Int(cross.unsafe_ptr()), n_layers, cross.shape()[2], width // HEAD),
+        Caches(Int(caches.unsafe_ptr()), n_layers, caches.shape()[2], width // HEAD, block),
+        Caches(Int(cross.unsafe_ptr()), n_layers, cross.shape()[2], width // HEAD, block),
         audio,
         parallelism_level(None),
     )

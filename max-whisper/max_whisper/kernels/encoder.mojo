@@ -1,4 +1,4 @@
-"""The blocks of the encoder in one operation, in 8-bit integers or bfloat16.
+"""The blocks of the encoder in one operation, in 8-bit integers, bfloat16 or float32.
 
 Each block is two passes over the rows of all windows: queries, keys and values; then everything that needs no other row
 but through those. A task takes up to 128 rows through a pass, so that their values stay in its core's cache and each
@@ -13,23 +13,12 @@ from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, max, min
 from std.memory import alloc
 
-from .attention import BLOCK, HEAD, Keys, Scratch, attend, pack_key, pack_queries, pack_values
-from .functions import gelu
+from .attention import HEAD, Keys, Scratch, attend, block_size, kind_of, pack_key, pack_queries, pack_values
+from .floats import depth_of_tile, is_float, left_tile
+from .functions import gelu, gelu_float32
 from .linear import Linear
-from .rows import normalize, to_tiles
-from .tiles import (
-    LINE,
-    LINES,
-    SIDE,
-    TILE,
-    Floats,
-    begin_products,
-    end_products,
-    load,
-    store,
-    to_bfloat16,
-    values_in_line,
-)
+from .rows import normalize, store_floats, to_tiles
+from .tiles import LINE, LINES, SIDE, Floats, begin_products, end_products, load, store, to_bfloat16
 
 comptime MOST_ROWS = 128  # that a task takes at once
 
@@ -41,6 +30,7 @@ struct Sizes(ImplicitlyCopyable):
     var windows: Int
     var length: Int
     var width: Int
+    var block: Int  # bytes of one head's queries, keys or values of 32 positions
 
     def heads(self) -> Int:
         return self.width // HEAD
@@ -51,7 +41,7 @@ struct Sizes(ImplicitlyCopyable):
 
     def head_size(self) -> Int:
         """Bytes of one head's queries, keys or values in a window."""
-        return self.blocks() * BLOCK
+        return self.blocks() * self.block
 
     def window_size(self) -> Int:
         """Bytes of a window's queries, keys or values."""
@@ -88,21 +78,26 @@ struct Memory(ImplicitlyCopyable):
     var values: Int  # float32 [4 * width]
     var scales: Int  # float32 [128]
     var tiles: Int  # [128, width] as tiles
-    var attended: Int  # float32 [128, width]; afterwards the MLP's hidden values, bfloat16 [128, 4 * width]
+    var attended: Int  # float32 [128, width]; afterwards, for int8, the MLP's hidden values, bfloat16 [128, 4 * width]
     var hidden: Int  # [128, 4 * width] as tiles
     var attention: Scratch
 
     @staticmethod
-    def size(sizes: Sizes) -> Int:
-        return (16 + 18 * MOST_ROWS) * sizes.width + 4 * MOST_ROWS + Scratch.size(sizes.blocks())
+    def size[instructions: StaticString, weight: DType](sizes: Sizes) -> Int:
+        var end = Self.at[instructions, weight](0, sizes).attention.scores
+        return end + Scratch.size[instructions, kind_of[weight]()](sizes.blocks())
 
     @staticmethod
-    def at(address: Int, sizes: Sizes) -> Self:
+    def at[instructions: StaticString, weight: DType](address: Int, sizes: Sizes) -> Self:
+        # Bytes of a tile's values: those of 16 rows and so much of the depth.
+        comptime size = left_tile[instructions, weight]() // (LINES * depth_of_tile[instructions, weight]())
         var scales = address + 16 * sizes.width
         var tiles = scales + 4 * MOST_ROWS
-        var attended = tiles + 2 * MOST_ROWS * sizes.width
+        # The last tile along the depth may be filled up in part only.
+        var attended = tiles + size * MOST_ROWS * ceildiv(sizes.width, 64) * 64
         var hidden = attended + 8 * MOST_ROWS * sizes.width
-        var attention = Scratch.at(hidden + 8 * MOST_ROWS * sizes.width, sizes.blocks())
+        var end = hidden + 4 * size * MOST_ROWS * sizes.width
+        var attention = Scratch.at[instructions, kind_of[weight]()](end, sizes.blocks())
         return Self(address, scales, tiles, attended, hidden, attention)
 
 
@@ -155,15 +150,16 @@ def project[
             )
             var number = part.first // SIDE + side
             if kind == 0:
-                pack_queries[instructions](result, SIDE * 4, rows, half, part.queries + place + number * BLOCK)
+                var queries = part.queries + place + number * sizes.block
+                pack_queries[instructions, kind_of[weight]()](result, SIDE * 4, rows, half, queries)
             elif kind == 1:
                 for row in range(rows):
-                    pack_key[instructions](result + row * SIDE * 4, half, number * SIDE + row, part.keys + place)
+                    pack_key[instructions, kind_of[weight]()](result + row * SIDE * 4, half, number * SIDE + row, part.keys + place)
             else:
                 for row in range(rows, SIDE):
                     for i in range(0, SIDE, 16):
                         store[DType.float32, 16](result + (row * SIDE + i) * 4, Floats(0))
-                pack_values[instructions](result, half, number, sizes.blocks(), part.values + place)
+                pack_values[instructions, kind_of[weight]()](result, half, number, sizes.blocks(), part.values + place)
 
 
 def finish[
@@ -175,9 +171,9 @@ def finish[
         var place = head * sizes.head_size()
         var keys = Keys(part.keys + place, part.values + place, sizes.blocks(), sizes.length)
         for side in range(part.sides()):
-            var queries = part.queries + place + (part.first // SIDE + side) * BLOCK
+            var queries = part.queries + place + (part.first // SIDE + side) * sizes.block
             var result = memory.attended + (side * SIDE * width + head * HEAD) * 4
-            attend[instructions](
+            attend[instructions, kind_of[weight]()](
                 part.rows_of(side), queries, keys, 0, sizes.length, 0, memory.attention, result, width * 4
             )
     for row in range(part.rows):
@@ -213,7 +209,8 @@ def _widen[
     """The first half of the MLP: GELU of a linear layer, as tiles for the second half."""
     var result = memory.attention.block
     var depth = linear.columns
-    comptime in_line = values_in_line[DType.bfloat16]()
+    comptime in_tile = depth_of_tile[instructions, weight]()
+    comptime tile_size = left_tile[instructions, weight]()
     for column in range(0, depth, SIDE):
         for side in range(part.sides()):
             var rows = part.rows_of(side)
@@ -222,13 +219,17 @@ def _widen[
             )
             for row in range(rows):
                 var number = side * SIDE + row
-                var place = memory.attended + (number * depth + column) * 2
-                comptime if weight == DType.bfloat16:
-                    var tile = memory.hidden + (number // LINES * (depth // in_line) + column // in_line) * TILE
-                    place = tile + number % LINES * LINE
+                var line = memory.hidden + number // LINES * (depth // in_tile) * tile_size + number % LINES * LINE
                 comptime for half in range(2):
-                    var values = gelu(load[DType.float32, 16](result + row * SIDE * 4 + half * 64))
-                    store[DType.uint16, 16](place + half * 32, to_bfloat16[instructions](values))
+                    var sums = load[DType.float32, 16](result + row * SIDE * 4 + half * 64)
+                    var tile = line + (column + half * 16) // in_tile * tile_size
+                    comptime if is_float[weight]():
+                        store_floats[instructions](gelu_float32(sums), tile, half)
+                    elif weight == DType.bfloat16:
+                        store[DType.uint16, 16](tile + half * 32, to_bfloat16[instructions](gelu(sums)))
+                    else:
+                        var place = memory.attended + (number * depth + column + half * 16) * 2
+                        store[DType.uint16, 16](place, to_bfloat16[instructions](gelu(sums)))
     comptime if weight == DType.int8:
         # A row's scale is known when all of its columns are.
         for row in range(part.rows):
@@ -258,13 +259,13 @@ struct EncoderBlocks:
         ctx: DeviceContext,
     ) raises:
         var shape = x.shape()
-        var sizes = Sizes(shape[0], shape[1], shape[2])
+        var sizes = Sizes(shape[0], shape[1], shape[2], block_size[instructions, kind_of[weight]()]())
         var n_threads = parallelism_level(None)
         var together = max(1, min(MOST_ROWS // SIDE, sizes.blocks() * sizes.windows // n_threads))
         var parts = ceildiv(sizes.blocks(), together)
         var n_parts = parts * sizes.windows
         var tensor_size = sizes.windows * sizes.window_size()
-        var memory = alloc[UInt8](3 * tensor_size + n_threads * Memory.size(sizes), alignment=64)
+        var memory = alloc[UInt8](3 * tensor_size + n_threads * Memory.size[instructions, weight](sizes), alignment=64)
         var tensors = Int(memory)
         var values = Int(result.unsafe_ptr())
         var source = x.unsafe_ptr()
@@ -280,7 +281,8 @@ struct EncoderBlocks:
 
             @always_inline
             def over_parts[is_last: Bool](number: Int) {imm}:
-                var own = Memory.at(tensors + 3 * tensor_size + number * Memory.size(sizes), sizes)
+                var own_memory = tensors + 3 * tensor_size + number * Memory.size[instructions, weight](sizes)
+                var own = Memory.at[instructions, weight](own_memory, sizes)
                 begin_products[instructions]()
                 for index in range(n_parts * number // n_threads, n_parts * (number + 1) // n_threads):
                     var window = index // parts

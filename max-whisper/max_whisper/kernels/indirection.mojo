@@ -5,9 +5,10 @@ slot holds each position of a hypothesis, so that one goes on from the text of a
 table, not of its keys and values (the cache indirection of NVIDIA's FasterTransformer and TensorRT-LLM).
 """
 
-from .attention import BLOCK, SCORES, Scratch, hide, softmax
+from .attention import SCORES, Scratch, block_size, hide, quarter_size, softmax, tiles_of_head
 from .caches import Caches
-from .tiles import LINE, LINES, SIDE, TILE, Floats, load, product, store
+from .floats import any_product, is_split, left_tile
+from .tiles import LINE, LINES, SIDE, TILE, Floats, load, store
 
 
 @fieldwise_init
@@ -44,7 +45,7 @@ struct Indirection(ImplicitlyCopyable):
 
 
 def attend_through[
-    instructions: StaticString
+    instructions: StaticString, kind: DType
 ](
     rows: Int,
     queries: Int,
@@ -68,6 +69,12 @@ def attend_through[
 
     first_slot: the number of the window's first slot in the caches. masked: room for weights [32, positions] as tiles.
     """
+    comptime head_tiles = tiles_of_head[instructions, kind]()
+    comptime head_size = head_tiles * left_tile[instructions, kind]()
+    comptime size = quarter_size[instructions, kind]()
+    comptime element = DType.float32 if kind == DType.float32 else DType.uint16
+    comptime half_size = TILE if kind == DType.float32 else 32  # bytes from 16 positions of a row to the next 16
+    comptime assert not is_split[instructions, kind](), "the decoder's attention is not of sums of bfloat16"
     var blocks = indirection.blocks
     for block in range(blocks):
         var scores = memory.scores + block * SCORES
@@ -77,9 +84,8 @@ def attend_through[
                 continue
             var keys = caches.keys(first_slot + slot, layer, head, 0)
             var target = scores if is_first else memory.block
-            product[instructions, DType.bfloat16](
-                rows, queries, 2 * TILE, keys.keys + block * BLOCK, 2 * TILE, 2, target
-            )
+            var block_keys = keys.keys + block * block_size[instructions, kind]()
+            any_product[instructions, kind](rows, queries, head_size, block_keys, head_size, head_tiles, target)
             if not is_first:
                 for row in range(rows):
                     comptime for half in range(2):
@@ -91,7 +97,7 @@ def attend_through[
     for row in range(rows):
         hide(memory.scores + row * SIDE * 4, 0, first)
         hide(memory.scores + row * SIDE * 4, seen + grows * row, blocks * SIDE)
-    softmax[instructions](blocks, rows, memory)
+    softmax[instructions, kind](blocks, rows, memory)
 
     var is_first = True
     for slot in range(indirection.slots):
@@ -103,22 +109,22 @@ def attend_through[
                 end += 1
             if end > begin:
                 for row in range(rows):
-                    var weights = memory.weights + row // LINES * blocks * TILE + row % LINES * LINE
-                    var target = masked + row // LINES * (end - begin) * TILE + row % LINES * LINE
+                    var weights = memory.weights + row // LINES * blocks * size + row % LINES * LINE
+                    var target = masked + row // LINES * (end - begin) * size + row % LINES * LINE
                     for block in range(begin, end):
                         comptime for half in range(2):
                             var is_here = _is_in(slot, line + row * line_stride + block * SIDE * 2 + half * 32)
-                            var values = load[DType.uint16, 16](weights + block * TILE + half * 32)
-                            var kept = is_here.select(values, SIMD[DType.uint16, 16](0))
-                            store[DType.uint16, 16](target + (block - begin) * TILE + half * 32, kept)
+                            var values = load[element, 16](weights + block * size + half * half_size)
+                            var kept = is_here.select(values, SIMD[element, 16](0))
+                            store[element, 16](target + (block - begin) * size + half * half_size, kept)
                 for half in range(2):
-                    product[instructions, DType.bfloat16](
+                    any_product[instructions, kind](
                         rows,
                         masked,
-                        (end - begin) * TILE,
-                        keys.values + 2 * half * keys.capacity * TILE + begin * TILE,
-                        keys.capacity * TILE,
-                        end - begin,
+                        (end - begin) * size,
+                        keys.values + (2 * half * keys.capacity + begin) * size,
+                        keys.capacity * size,
+                        (end - begin) * size // left_tile[instructions, kind](),
                         memory.block,
                     )
                     for row in range(rows):

@@ -1,7 +1,7 @@
 """Linear layers over tiles: weights as one block of memory, results 32 x 32 at a time."""
 
-from .rows import to_tiles
-from .tiles import LINES, SIDE, TILE, Floats, load, product, store, values_in_line
+from .floats import any_product, depth_of_tile, is_float, left_tile, right_tile
+from .tiles import LINES, SIDE, TILE, Floats, load, store
 
 
 @fieldwise_init
@@ -18,14 +18,19 @@ struct Linear[instructions: StaticString, weight: DType](ImplicitlyCopyable):
 
     @always_inline
     def steps(self) -> Int:
-        """Lines of 64 bytes along the depth."""
-        comptime in_line = values_in_line[Self.weight]()
-        return (self.depth + in_line - 1) // in_line
+        """Tiles along the depth."""
+        comptime in_tile = depth_of_tile[Self.instructions, Self.weight]()
+        return (self.depth + in_tile - 1) // in_tile
 
     @always_inline
     def side_size(self) -> Int:
         """Bytes of 32 rows of tiles on the left."""
-        return 2 * self.steps() * TILE
+        return 2 * self.steps() * left_tile[Self.instructions, Self.weight]()
+
+    @always_inline
+    def panel_size(self) -> Int:
+        """Bytes of 16 columns of tiles on the right."""
+        return self.steps() * right_tile[Self.instructions, Self.weight]()
 
     @always_inline
     def tiles(self) -> Int:
@@ -36,7 +41,7 @@ struct Linear[instructions: StaticString, weight: DType](ImplicitlyCopyable):
     @always_inline
     def end(self) -> Int:
         """Where the parameters end."""
-        return self.tiles() + self.columns // LINES * self.steps() * TILE
+        return self.tiles() + self.columns // LINES * self.panel_size()
 
     @always_inline
     def block(self, rows: Int, left: Int, scales: Int, column: Int, result: Int):
@@ -46,10 +51,11 @@ struct Linear[instructions: StaticString, weight: DType](ImplicitlyCopyable):
         """
         comptime is_int8 = Self.weight == DType.int8
         comptime sum_type = DType.int32 if is_int8 else DType.float32
-        var steps = self.steps()
         var bias = self.address + column * 4
-        var tiles = self.tiles() + column // LINES * steps * TILE
-        product[Self.instructions, Self.weight](rows, left, steps * TILE, tiles, steps * TILE, steps, result)
+        var left_stride = self.side_size() // 2
+        var tiles = self.tiles() + column // LINES * self.panel_size()
+        var steps = self.steps()
+        any_product[Self.instructions, Self.weight](rows, left, left_stride, tiles, self.panel_size(), steps, result)
         comptime for half in range(2):
             var added = load[DType.float32, 16](bias + half * 64)
             var factors = Floats(1)
@@ -68,14 +74,21 @@ struct Linear[instructions: StaticString, weight: DType](ImplicitlyCopyable):
                     store[DType.float32, 16](place, sums.cast[DType.float32]() + added)
 
     def weights_of(self, column: Int, result: Int):
-        """The weights of one column: float32 [depth], the depth a multiple of 16."""
+        """The weights of one column: float32 [depth], the depth a multiple of 16; not of sums of bfloat16."""
+        var panel = self.tiles() + column // LINES * self.panel_size()
+        comptime if is_float[Self.weight]():
+            comptime size = 2 if Self.weight == DType.float16 else 4
+            for i in range(self.depth):
+                var place = panel + (i * LINES + column % LINES) * size
+                store(result + i * 4, load[Self.weight, 1](place).cast[DType.float32]())
+            return
         comptime is_int8 = Self.weight == DType.int8
         comptime together = 4 if is_int8 else 2
-        comptime in_line = values_in_line[Self.weight]()
+        comptime in_line = depth_of_tile[Self.instructions, Self.weight]()
         var factor = Float32(1)
         comptime if is_int8:
             factor = load[DType.float32, 1](self.address + (self.columns + column) * 4)
-        var tiles = self.tiles() + column // LINES * self.steps() * TILE + column % LINES * 4
+        var tiles = panel + column % LINES * 4
         for i in range(0, self.depth, together):
             var place = tiles + i // in_line * TILE + i % in_line // together * 64
             var values = load[Self.weight, together](place).cast[DType.float32]() * factor

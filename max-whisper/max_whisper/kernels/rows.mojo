@@ -2,7 +2,8 @@
 
 from std.math import fma, max, min, round, sqrt
 
-from .tiles import LINE, LINES, TILE, Floats, load, store, to_bfloat16, values_in_line
+from .floats import depth_of_tile, is_float, is_split, left_tile, split
+from .tiles import LINE, LINES, TILE, Floats, load, store, to_bfloat16
 
 comptime EPSILON = Float32(1e-5)  # PyTorch's, of layer normalization
 
@@ -30,11 +31,13 @@ def to_tiles[instructions: StaticString, weight: DType](row: Int, depth: Int, ti
     """Lay a row float32 [depth] out as row `number` of the left side's tiles; returns what its values are to be times.
 
     For weights of int8 the values are 128 + 127 times the row over its largest magnitude, rounded: unsigned 8 bits. For
-    bfloat16 they are rounded to that. The depth is a multiple of 16; the last line is filled with zeros.
+    bfloat16 they are rounded to that; for floats they are as floats.mojo has them. The depth is a multiple of 16; the
+    last line is filled with zeros.
     """
-    comptime in_line = values_in_line[weight]()
+    comptime in_line = depth_of_tile[instructions, weight]()
+    comptime tile_size = left_tile[instructions, weight]()
     var steps = (depth + in_line - 1) // in_line
-    var line = tiles + (number // LINES) * steps * TILE + (number % LINES) * LINE
+    var line = tiles + (number // LINES) * steps * tile_size + (number % LINES) * LINE
     comptime if weight == DType.int8:
         var magnitude = Floats(0)
         for i in range(0, depth, 16):
@@ -48,6 +51,14 @@ def to_tiles[instructions: StaticString, weight: DType](row: Int, depth: Int, ti
             var quantized = (round(values * factor).cast[DType.int32]() + 128).cast[DType.uint8]()
             store[DType.uint8, 16](line + (i // in_line) * TILE + i % in_line, quantized)
         return largest / 127
+    elif is_float[weight]():
+        for i in range(0, steps * in_line, 16):
+            var values = Floats(0)
+            if i < depth:
+                values = load[DType.float32, 16](row + 4 * i)
+            var place = line + (i // in_line) * tile_size
+            store_floats[instructions](values, place, i % in_line // 16)
+        return 1
     else:
         for i in range(0, steps * in_line, 16):
             var values = Floats(0)
@@ -56,3 +67,13 @@ def to_tiles[instructions: StaticString, weight: DType](row: Int, depth: Int, ti
             store[DType.uint16, 16](line + (i // in_line) * TILE + (i % in_line) * 2, to_bfloat16[instructions](values))
         return 1
 
+
+@always_inline
+def store_floats[instructions: StaticString](values: Floats, line: Int, half: Int):
+    """16 values of a line on the left, as products of floats read them."""
+    comptime if is_split[instructions, DType.float32]():
+        var parts = split[instructions](values)
+        comptime for part in range(3):
+            store[DType.uint16, 16](line + part * TILE + half * 32, parts[part])
+    else:
+        store[DType.float32, 16](line, values)

@@ -1,0 +1,186 @@
+"""Products of float32, 32 x 32 results at a time, like those of tiles.mojo.
+
+Weights that were published as float16 (`weight` float16) or float32 are multiplied with float32. With AMX, which
+multiplies bfloat16 only, a float32 is taken as the sum of three bfloat16: each is what is left of it rounded, and with 8
+significant bits each they hold all 24. Of the nine products of the parts of two numbers the six largest are added up in
+float32; the others are below 2^-24 of the whole, what rounding a float32 product may lose too (Henry, Tang and Heinecke
+2019, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations"). A float16, with 11
+significant bits, is the sum of two. The parts of 16 rows or columns over 32 values of the depth lie one after the other,
+each a tile as tiles.mojo has it.
+
+Otherwise a tile on the left has 16 values in each of its 16 lines, and on the right a line has 16 columns' values at the
+same depth, float16 or float32.
+"""
+
+from std.memory import bitcast
+from std.sys import inlined_assembly
+
+from .tiles import LINE, LINES, SIDE, TILE, Floats, load, product, store, to_bfloat16, values_in_line
+
+
+@always_inline
+def is_float[weight: DType]() -> Bool:
+    """Whether products with such weights are of float32."""
+    return weight == DType.float16 or weight == DType.float32
+
+
+@always_inline
+def is_split[instructions: StaticString, weight: DType]() -> Bool:
+    """Whether values are sums of bfloat16."""
+    return is_float[weight]() and instructions == "amx"
+
+
+@always_inline
+def parts_of[weight: DType]() -> Int:
+    """How many bfloat16 a weight is the sum of."""
+    return 2 if weight == DType.float16 else 3
+
+
+@always_inline
+def depth_of_tile[instructions: StaticString, weight: DType]() -> Int:
+    """Values along the depth that a tile has, whatever the products are of."""
+    comptime if is_float[weight]() and not is_split[instructions, weight]():
+        return 16
+    else:
+        return values_in_line[weight]() if not is_float[weight]() else 32
+
+
+@always_inline
+def left_tile[instructions: StaticString, weight: DType]() -> Int:
+    """Bytes of a tile on the left, with all of its parts."""
+    return 3 * TILE if is_split[instructions, weight]() else TILE
+
+
+@always_inline
+def right_tile[instructions: StaticString, weight: DType]() -> Int:
+    """Bytes of a tile on the right, with all of its parts."""
+    comptime if is_split[instructions, weight]():
+        return parts_of[weight]() * TILE
+    else:
+        return TILE // 2 if weight == DType.float16 else TILE
+
+
+@always_inline
+def any_product[
+    instructions: StaticString, weight: DType
+](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
+    """`product`, or `float_product` where weights are floats."""
+    comptime if is_float[weight]():
+        float_product[instructions, weight](rows, left, left_stride, right, right_stride, steps, result)
+    else:
+        product[instructions, weight](rows, left, left_stride, right, right_stride, steps, result)
+
+
+@always_inline
+def split[instructions: StaticString](values: Floats) -> Array[SIMD[DType.uint16, 16], 3]:
+    """Three bfloat16, as their bits, whose sum is the value."""
+    var parts = Array[SIMD[DType.uint16, 16], 3](fill=SIMD[DType.uint16, 16](0))
+    var rest = values
+    comptime for part in range(3):
+        parts[part] = to_bfloat16[instructions](rest)
+        rest -= bitcast[DType.float32, 16](parts[part].cast[DType.uint32]() << 16)
+    return parts^
+
+
+@always_inline
+def float_product[
+    instructions: StaticString, weight: DType
+](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
+    """The product of `rows` rows, at most 32, and 32 columns over a depth of `steps` tiles, as `product` gives it."""
+    comptime if is_split[instructions, weight]():
+        _split_product[parts_of[weight]()](left, left_stride, right, right_stride, steps, result)
+    else:
+        # As many sums as registers hold: 32 of 16 floats, or of 4; with AVX2 16 of 8.
+        comptime is_wide = instructions == "avx512"
+        comptime most = 8 if is_wide else 4
+        var row = 0
+        while row < rows:
+            var line = left + row // LINES * left_stride + row % LINES * LINE
+            var target = result + row * SIDE * 4
+            if rows - row >= most:
+                _lines[weight, most, 2 if is_wide else 1, 1](line, right, right_stride, steps, target)
+                row += most
+            elif is_wide and rows - row >= 4:
+                _lines[weight, 4, 2, 1](line, right, right_stride, steps, target)
+                row += 4
+            else:
+                _lines[weight, 1, 2, 4 if is_wide else 2](line, right, right_stride, steps, target)
+                row += 1
+
+
+@always_inline
+def _lines[
+    weight: DType, rows: Int, halves: Int, unrolled: Int
+](left: Int, right: Int, right_stride: Int, steps: Int, result: Int):
+    """The product of a few rows, whose sums stay in registers: those of so many halves of the columns at a time.
+
+    unrolled: sums for each result, so that an addition need not wait for the last one.
+    """
+    comptime size = 2 if weight == DType.float16 else 4
+    comptime for first in range(0, 2, halves):
+        var sums = Array[Floats, unrolled * rows * halves](fill=Floats(0))
+        for step in range(steps):
+            for line in range(0, LINES, unrolled):
+                comptime for number in range(unrolled):
+                    var weights = Array[Floats, halves](fill=Floats(0))
+                    comptime for half in range(halves):
+                        var place = right + (first + half) * right_stride + (step * LINES + line + number) * 16 * size
+                        weights[half] = load[weight, 16](place).cast[DType.float32]()
+                    comptime for row in range(rows):
+                        var place = left + row * LINE + step * TILE + (line + number) * 4
+                        var values = Floats(load[DType.float32, 1](place))
+                        comptime for half in range(halves):
+                            comptime i = (number * rows + row) * halves + half
+                            sums[i] = values.fma(weights[half], sums[i])
+        comptime for row in range(rows):
+            comptime for half in range(halves):
+                var total = sums[row * halves + half]
+                comptime for number in range(1, unrolled):
+                    total += sums[(number * rows + row) * halves + half]
+                store[DType.float32, 16](result + row * SIDE * 4 + (first + half) * 64, total)
+
+
+@always_inline
+def _split_product[
+    parts: Int
+](left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
+    """Tiles 4 and 5 hold a part of 32 rows, 6 and 7 one of 32 columns; the least products come first."""
+    comptime left_0 = "tileloadd ($0,$4,1), %tmm4\ntileloadd ($1,$4,1), %tmm5\n"
+    comptime left_1 = "tileloadd 1024($0,$4,1), %tmm4\ntileloadd 1024($1,$4,1), %tmm5\n"
+    comptime left_2 = "tileloadd 2048($0,$4,1), %tmm4\ntileloadd 2048($1,$4,1), %tmm5\n"
+    comptime right_0 = "tileloadd ($2,$4,1), %tmm6\ntileloadd ($3,$4,1), %tmm7\n"
+    comptime right_1 = "tileloadd 1024($2,$4,1), %tmm6\ntileloadd 1024($3,$4,1), %tmm7\n"
+    comptime right_2 = "tileloadd 2048($2,$4,1), %tmm6\ntileloadd 2048($3,$4,1), %tmm7\n"
+    comptime dots = (
+        "tdpbf16ps %tmm6, %tmm4, %tmm0\n"
+        "tdpbf16ps %tmm6, %tmm5, %tmm2\n"
+        "tdpbf16ps %tmm7, %tmm4, %tmm1\n"
+        "tdpbf16ps %tmm7, %tmm5, %tmm3\n"
+    )
+    comptime common = left_1 + right_1 + dots + left_0 + dots + right_0 + dots + left_1 + dots + left_2 + dots
+    comptime step = common if parts == 2 else left_0 + right_2 + dots + common
+    inlined_assembly[
+        "tilezero %tmm0\ntilezero %tmm1\ntilezero %tmm2\ntilezero %tmm3",
+        NoneType,
+        constraints="",
+        has_side_effect=True,
+    ]()
+    for k in range(steps):
+        var on_left = k * 3 * TILE
+        var on_right = k * parts * TILE
+        inlined_assembly[step, NoneType, constraints="r,r,r,r,r,~{memory}", has_side_effect=True](
+            left + on_left,
+            left + left_stride + on_left,
+            right + on_right,
+            right + right_stride + on_right,
+            Int(LINE),
+        )
+    inlined_assembly[
+        "tilestored %tmm0, ($0,$2,1)\n"
+        "tilestored %tmm1, 64($0,$2,1)\n"
+        "tilestored %tmm2, ($1,$2,1)\n"
+        "tilestored %tmm3, 64($1,$2,1)",
+        NoneType,
+        constraints="r,r,r,~{memory}",
+        has_side_effect=True,
+    ](result, result + LINES * SIDE * 4, Int(SIDE * 4))
