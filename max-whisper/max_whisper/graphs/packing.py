@@ -51,8 +51,8 @@ def pack_linear(weight: np.ndarray, bias: np.ndarray | None, compute_type: str) 
         return [bias, to_tiles(to_bfloat16(weight))]
     scale = np.abs(weight).max(axis=1) / 127
     quantized = np.rint(weight / np.where(scale > 0, scale, 1)[:, None]).astype(np.int8)
-    excess = 128 * quantized.sum(axis=1, dtype=np.int32)
-    return [bias, scale.astype(np.float32), excess, to_tiles(quantized)]
+    totals = quantized.sum(axis=1, dtype=np.int32) * scale
+    return [bias, scale.astype(np.float32), totals.astype(np.float32), to_tiles(quantized)]
 
 
 def is_float32(name: str) -> bool:

@@ -50,12 +50,15 @@ struct Scratch(ImplicitlyCopyable):
 
 
 @always_inline
-def pack_queries[instructions: StaticString](block: Int, stride: Int, rows: Int, half: Int, target: Int):
+def pack_queries[
+    instructions: StaticString, steps: Int = 1
+](block: Int, stride: Int, rows: Int, half: Int, target: Int):
     """Lay out one half of the head's width of up to 32 rows: float32 [rows, 32], `stride` bytes from row to row.
 
-    The values are multiplied by 1 / sqrt(64), and by log2(e) because the softmax takes powers of two.
+    The values are multiplied by 1 / sqrt(64), and by log2(e) because the softmax takes powers of two, in steps of
+    1 / `steps`.
     """
-    comptime scale = Float32(0.125 * 1.4426950408889634)
+    comptime scale = Float32(0.125 * 1.4426950408889634) * Float32(steps)
     for row in range(rows):
         var line = target + half * TILE + row // LINES * 2 * TILE + row % LINES * LINE
         comptime for part in range(2):

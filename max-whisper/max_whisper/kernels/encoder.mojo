@@ -13,10 +13,10 @@ from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, max, min
 from std.memory import alloc
 
-from .attention import BLOCK, HEAD, Keys, Scratch, attend, pack_key, pack_queries, pack_values
-from .functions import gelu
+from .attention import BLOCK, HEAD, Keys, pack_queries, pack_values
+from .functions import LOWEST_GELU, STEPS, gelu, larger
 from .linear import Linear
-from .rows import normalize, to_tiles
+from .rows import normalize, quantize, to_tiles
 from .tiles import (
     LINE,
     LINES,
@@ -25,11 +25,13 @@ from .tiles import (
     Floats,
     begin_products,
     end_products,
+    keep,
     load,
     store,
     to_bfloat16,
     values_in_line,
 )
+from .window_attention import WindowScratch, attend_window, pack_window_key
 
 comptime MOST_ROWS = 128  # that a task takes at once
 
@@ -86,24 +88,26 @@ struct Memory(ImplicitlyCopyable):
     """A task's own memory for up to 128 rows."""
 
     var values: Int  # float32 [4 * width]
-    var scales: Int  # float32 [128]
+    var scales: Int  # float32 [128, 2]
+    var highest: Int  # float32 [128, 16], whose largest is a row's largest hidden value of the MLP
     var tiles: Int  # [128, width] as tiles
     var attended: Int  # float32 [128, width]; afterwards the MLP's hidden values, bfloat16 [128, 4 * width]
     var hidden: Int  # [128, 4 * width] as tiles
-    var attention: Scratch
+    var attention: WindowScratch
 
     @staticmethod
     def size(sizes: Sizes) -> Int:
-        return (16 + 18 * MOST_ROWS) * sizes.width + 4 * MOST_ROWS + Scratch.size(sizes.blocks())
+        return (16 + 18 * MOST_ROWS) * sizes.width + (8 + 64) * MOST_ROWS + WindowScratch.size()
 
     @staticmethod
     def at(address: Int, sizes: Sizes) -> Self:
         var scales = address + 16 * sizes.width
-        var tiles = scales + 4 * MOST_ROWS
+        var highest = scales + 8 * MOST_ROWS
+        var tiles = highest + 64 * MOST_ROWS
         var attended = tiles + 2 * MOST_ROWS * sizes.width
         var hidden = attended + 8 * MOST_ROWS * sizes.width
-        var attention = Scratch.at(hidden + 8 * MOST_ROWS * sizes.width, sizes.blocks())
-        return Self(address, scales, tiles, attended, hidden, attention)
+        var attention = WindowScratch.at(hidden + 8 * MOST_ROWS * sizes.width)
+        return Self(address, scales, highest, tiles, attended, hidden, attention)
 
 
 @fieldwise_init
@@ -134,7 +138,7 @@ def _normalized_tiles[
         var place = part.x + (part.first + row) * width * 4
         normalize(place, width, normalization, normalization + width * 4, memory.values)
         var scale = to_tiles[instructions, weight](memory.values, width, memory.tiles, row)
-        store(memory.scales + row * 4, scale)
+        store[DType.float32, 2](memory.scales + row * 8, scale)
 
 
 def project[
@@ -151,14 +155,14 @@ def project[
         for side in range(part.sides()):
             var rows = part.rows_of(side)
             linear.block(
-                rows, memory.tiles + side * linear.side_size(), memory.scales + side * SIDE * 4, column, result
+                rows, memory.tiles + side * linear.side_size(), memory.scales + side * SIDE * 8, column, result
             )
             var number = part.first // SIDE + side
             if kind == 0:
-                pack_queries[instructions](result, SIDE * 4, rows, half, part.queries + place + number * BLOCK)
+                pack_queries[instructions, STEPS](result, SIDE * 4, rows, half, part.queries + place + number * BLOCK)
             elif kind == 1:
                 for row in range(rows):
-                    pack_key[instructions](result + row * SIDE * 4, half, number * SIDE + row, part.keys + place)
+                    pack_window_key[instructions](result + row * SIDE * 4, half, number * SIDE + row, part.keys + place)
             else:
                 for row in range(rows, SIDE):
                     for i in range(0, SIDE, 16):
@@ -177,66 +181,119 @@ def finish[
         for side in range(part.sides()):
             var queries = part.queries + place + (part.first // SIDE + side) * BLOCK
             var result = memory.attended + (side * SIDE * width + head * HEAD) * 4
-            attend[instructions](
-                part.rows_of(side), queries, keys, 0, sizes.length, 0, memory.attention, result, width * 4
-            )
+            attend_window[instructions](part.rows_of(side), queries, keys, memory.attention, result, width * 4)
     for row in range(part.rows):
         var scale = to_tiles[instructions, weight](memory.attended + row * width * 4, width, memory.tiles, row)
-        store(memory.scales + row * 4, scale)
+        store[DType.float32, 2](memory.scales + row * 8, scale)
     _add[instructions](part, block.out, memory.tiles, memory)
     _normalized_tiles[instructions, weight](part, width, block.mlp_ln, memory)
     _widen[instructions](part, block.widen, memory)
     _add[instructions](part, block.narrow, memory.hidden, memory)
 
 
+@fieldwise_init
+struct Blocks[instructions: StaticString, weight: DType](ImplicitlyCopyable):
+    """The results of a linear layer for a part's rows, 32 x 32 at a time; the rows of a column follow each other."""
+
+    var part: Part
+    var linear: Linear[Self.instructions, Self.weight]
+    var tiles: Int  # of the rows
+    var places: Int  # [2, 32, 32], where sums come in turn
+
+    @always_inline
+    def count(self) -> Int:
+        return self.linear.columns // SIDE * self.part.sides()
+
+    @always_inline
+    def column(self, number: Int) -> Int:
+        return number // self.part.sides() * SIDE
+
+    @always_inline
+    def first(self, number: Int) -> Int:
+        """The first row, counted from the part's first."""
+        return number % self.part.sides() * SIDE
+
+    @always_inline
+    def rows(self, number: Int) -> Int:
+        return self.part.rows_of(number % self.part.sides())
+
+    @always_inline
+    def sums(self, number: Int) -> Int:
+        return self.places + number % 2 * SIDE * SIDE * 4
+
+    @always_inline
+    def multiply(self, number: Int):
+        """Begin a product, if there is one of this number."""
+        if number < self.count():
+            var tiles = self.tiles + self.first(number) // SIDE * self.linear.side_size()
+            self.linear.multiply(self.rows(number), tiles, self.column(number), self.sums(number))
+
+    @always_inline
+    def keep(self, number: Int):
+        """Bring the sums of a product to their place."""
+        if number < self.count():
+            keep[Self.instructions](self.rows(number), self.sums(number))
+
+
 def _add[
     instructions: StaticString, weight: DType
 ](part: Part, linear: Linear[instructions, weight], tiles: Int, memory: Memory):
     """Add a linear layer's results to the part's rows."""
-    var result = memory.attention.block
-    for column in range(0, linear.columns, SIDE):
-        for side in range(part.sides()):
-            var rows = part.rows_of(side)
-            linear.block(
-                rows, tiles + side * linear.side_size(), memory.scales + side * SIDE * 4, column, result
-            )
-            for row in range(rows):
-                var place = part.x + ((part.first + side * SIDE + row) * linear.columns + column) * 4
-                comptime for half in range(2):
-                    var added = load[DType.float32, 16](result + row * SIDE * 4 + half * 64)
-                    store[DType.float32, 16](place + half * 64, load[DType.float32, 16](place + half * 64) + added)
+    var blocks = Blocks(part, linear, tiles, memory.attention.block)
+    blocks.multiply(0)
+    blocks.keep(0)
+    for number in range(blocks.count()):
+        # The next product is under way while this one's sums become results.
+        blocks.multiply(number + 1)
+        var parameters = linear.parameters(blocks.column(number))
+        for i in range(blocks.rows(number)):
+            var row = blocks.first(number) + i
+            var place = part.x + ((part.first + row) * linear.columns + blocks.column(number)) * 4
+            comptime for half in range(2):
+                var added = parameters.finish[half](blocks.sums(number) + i * SIDE * 4, memory.scales + row * 8)
+                store[DType.float32, 16](place + half * 64, load[DType.float32, 16](place + half * 64) + added)
+        blocks.keep(number + 1)
 
 
 def _widen[
     instructions: StaticString, weight: DType
 ](part: Part, linear: Linear[instructions, weight], memory: Memory):
     """The first half of the MLP: GELU of a linear layer, as tiles for the second half."""
-    var result = memory.attention.block
     var depth = linear.columns
     comptime in_line = values_in_line[DType.bfloat16]()
-    for column in range(0, depth, SIDE):
-        for side in range(part.sides()):
-            var rows = part.rows_of(side)
-            linear.block(
-                rows, memory.tiles + side * linear.side_size(), memory.scales + side * SIDE * 4, column, result
-            )
-            for row in range(rows):
-                var number = side * SIDE + row
-                var place = memory.attended + (number * depth + column) * 2
-                comptime if weight == DType.bfloat16:
-                    var tile = memory.hidden + (number // LINES * (depth // in_line) + column // in_line) * TILE
-                    place = tile + number % LINES * LINE
-                comptime for half in range(2):
-                    var values = gelu(load[DType.float32, 16](result + row * SIDE * 4 + half * 64))
-                    store[DType.uint16, 16](place + half * 32, to_bfloat16[instructions](values))
     comptime if weight == DType.int8:
-        # A row's scale is known when all of its columns are.
         for row in range(part.rows):
-            for i in range(0, depth, 16):
-                var values = load[DType.bfloat16, 16](memory.attended + (row * depth + i) * 2)
-                store[DType.float32, 16](memory.values + i * 4, values.cast[DType.float32]())
-            var scale = to_tiles[instructions, weight](memory.values, depth, memory.hidden, row)
-            store(memory.scales + row * 4, scale)
+            store[DType.float32, 16](memory.highest + row * 64, Floats(LOWEST_GELU))
+    var blocks = Blocks(part, linear, memory.tiles, memory.attention.block)
+    blocks.multiply(0)
+    blocks.keep(0)
+    for number in range(blocks.count()):
+        blocks.multiply(number + 1)
+        var column = blocks.column(number)
+        var parameters = linear.parameters(column)
+        for i in range(blocks.rows(number)):
+            var row = blocks.first(number) + i
+            var line = blocks.sums(number) + i * SIDE * 4
+            var one = gelu(parameters.finish[0](line, memory.scales + row * 8))
+            var other = gelu(parameters.finish[1](line, memory.scales + row * 8))
+            var place = memory.attended + (row * depth + column) * 2
+            comptime if weight == DType.bfloat16:
+                var tile = memory.hidden + (row // LINES * (depth // in_line) + column // in_line) * TILE
+                place = tile + row % LINES * LINE
+            else:
+                var highest = load[DType.float32, 16](memory.highest + row * 64)
+                store[DType.float32, 16](memory.highest + row * 64, larger(highest, larger(one, other)))
+            store[DType.uint16, 16](place, to_bfloat16[instructions](one))
+            store[DType.uint16, 16](place + 32, to_bfloat16[instructions](other))
+        blocks.keep(number + 1)
+    comptime if weight == DType.int8:
+        # A row's scale is known when all of its columns are. GELU's lowest value is, always.
+        for row in range(part.rows):
+            var highest = load[DType.float32, 16](memory.highest + row * 64).reduce_max()
+            var scale = quantize[instructions, DType.bfloat16](
+                memory.attended + row * depth * 2, depth, LOWEST_GELU, highest, memory.hidden, row
+            )
+            store[DType.float32, 2](memory.scales + row * 8, scale)
 
 
 @extensibility.register("encoder_blocks")
