@@ -51,6 +51,7 @@ def kernels() -> dict[str, Model]:
             instructions=instructions,
             kind=DType.bfloat16,
         )
+        trace(f"window {instructions}", "window_attention_alone", inputs[:-1], heads, instructions=instructions)
     return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[KERNELS])
 
 
@@ -97,9 +98,10 @@ def test_a_linear_layer(
         assert np.mean(np.abs(result - twin) < 1e-4) > 0.9
         return
     steps = np.abs(weight).max(axis=1, keepdims=True) / 127
-    row_steps = np.abs(values).max(axis=1, keepdims=True) / 127
-    whole = np.rint(values / row_steps) @ np.rint(weight / steps).T.astype(np.float64)
-    twin = gelu(whole * row_steps * steps.T + bias)
+    lowest = values.min(axis=1, keepdims=True)
+    row_steps = (values.max(axis=1, keepdims=True) - lowest) / 255
+    bits = np.rint((values - lowest) / row_steps)
+    twin = gelu((lowest + row_steps * bits) @ (np.rint(weight / steps) * steps).T.astype(np.float64) + bias)
     np.testing.assert_allclose(result, twin, rtol=0, atol=3 * float((row_steps * np.abs(weight).max()).max()))
     # Of the GELU's probability 2e-5 may be wrong, and here and there a value falls to the other side of a half.
     assert np.mean(np.abs(result - twin) < 1e-3) > 0.9
@@ -140,6 +142,26 @@ def test_attention(
     number, position = np.arange(rows)[:, None], np.arange(positions)
     scores[:, (position < first) | (position >= seen + grows * number)] = -np.inf
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    twin = weights / weights.sum(axis=-1, keepdims=True) @ rounded(values)
+    np.testing.assert_allclose(result, twin, rtol=0, atol=0.03)
+    assert np.sqrt(np.mean((result - twin) ** 2)) < 4e-3
+
+
+@pytest.mark.parametrize("growth", [1.0, 200.0], ids=["near", "far"])
+@pytest.mark.parametrize(("rows", "positions"), [(64, 1500), (44, 256), (5, 70), (33, 20)])
+@pytest.mark.parametrize("instructions", INSTRUCTIONS)
+def test_attention_to_a_window(
+    kernels: dict[str, Model], instructions: str, rows: int, positions: int, growth: float
+) -> None:
+    generator = np.random.default_rng(positions)
+    queries = 3 * generator.standard_normal((2, rows, 64), dtype=np.float32)
+    keys, values = (generator.standard_normal((2, positions, 64), dtype=np.float32) for _ in range(2))
+    # Scores far above those of the first positions, to which the others are relative.
+    keys[:, positions // 2 :] *= growth
+    result = execute(kernels[f"window {instructions}"], queries, keys, values)
+
+    scores = rounded(queries * np.float32(np.log2(np.e) / 8)) @ rounded(keys).transpose(0, 2, 1)
+    weights = np.exp2(scores - scores.max(axis=-1, keepdims=True))
     twin = weights / weights.sum(axis=-1, keepdims=True) @ rounded(values)
     np.testing.assert_allclose(result, twin, rtol=0, atol=0.03)
     assert np.sqrt(np.mean((result - twin) ** 2)) < 4e-3

@@ -91,8 +91,8 @@ def pack_linear(weight: np.ndarray, bias: np.ndarray | None, form: str) -> list[
     if form == "int8":
         scale = np.abs(weight).max(axis=1) / 127
         quantized = np.rint(weight / np.where(scale > 0, scale, 1)[:, None]).astype(np.int8)
-        excess = 128 * quantized.sum(axis=1, dtype=np.int32)
-        return [bias, scale.astype(np.float32), excess, to_tiles(quantized)]
+        totals = quantized.sum(axis=1, dtype=np.int32) * scale
+        return [bias, scale.astype(np.float32), totals.astype(np.float32), to_tiles(quantized)]
     if form in ("float16", "float32"):
         return [bias, to_columns(weight.astype(np.dtype(form), copy=False))]
     # The parts of a tile lie one after the other.

@@ -8,12 +8,13 @@ from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, min
 from std.memory import alloc
 
-from .attention import HEAD, Keys, Scratch, attend, block_size, pack_key, pack_queries, pack_value
+from .attention import HEAD, Keys, Scratch, attend, block_size, pack_key, pack_queries, pack_value, pack_values
 from .floats import is_float
-from .functions import gelu, gelu_float32
+from .functions import STEPS, gelu, gelu_float32
 from .linear import Linear
 from .rows import normalize, to_tiles
 from .tiles import SIDE, TILE, Floats, begin_products, end_products, load, store
+from .window_attention import BLOCK, WindowScratch, attend_window, pack_window_key
 
 
 @extensibility.register("linear_alone")
@@ -45,7 +46,7 @@ struct LinearAlone:
         var sides = ceildiv(rows, SIDE)
         var parts = ceildiv(sides, together)
         var n_threads = parallelism_level(None)
-        var own_size = depth * 4 + together * (linear.side_size() + SIDE * 4) + TILE * 4
+        var own_size = depth * 4 + together * (linear.side_size() + SIDE * 8) + TILE * 4
         var room = alloc[UInt8](n_threads * own_size, alignment=64)
         var memory = Int(room)
 
@@ -53,19 +54,19 @@ struct LinearAlone:
             var normalized = memory + thread * own_size
             var tiles = normalized + depth * 4
             var scales = tiles + together * linear.side_size()
-            var block = scales + together * SIDE * 4
+            var block = scales + together * SIDE * 8
             begin_products[instructions]()
             for part in range(parts * thread // n_threads, parts * (thread + 1) // n_threads):
                 var first = part * together * SIDE
                 var some = min(together * SIDE, rows - first)
                 for row in range(some):
                     normalize(source + (first + row) * depth * 4, depth, scale, scale + depth * 4, normalized)
-                    store(scales + row * 4, to_tiles[instructions, weight](normalized, depth, tiles, row))
+                    store[DType.float32, 2](scales + row * 8, to_tiles[instructions, weight](normalized, depth, tiles, row))
                 for column in range(0, columns, SIDE):
                     for side in range(ceildiv(some, SIDE)):
                         var here = min(SIDE, some - side * SIDE)
                         var left = tiles + side * linear.side_size()
-                        linear.block(here, left, scales + side * SIDE * 4, column, block)
+                        linear.block(here, left, scales + side * SIDE * 8, column, block)
                         for row in range(here):
                             var place = values + ((first + side * SIDE + row) * columns + column) * 4
                             comptime for half in range(2):
@@ -144,4 +145,46 @@ struct AttentionAlone:
             end_products[instructions]()
 
         sync_parallelize(task, n_threads)
+        room.free()
+
+
+@extensibility.register("window_attention_alone")
+struct WindowAttentionAlone:
+    """As `attention_alone`, every row of which sees all positions, with the encoder's attention."""
+
+    @staticmethod
+    def execute[
+        target: StaticString, instructions: StaticString
+    ](
+        result: OutputTensor[dtype=DType.float32, rank=3, ...],
+        queries: InputTensor[dtype=DType.float32, rank=3, ...],
+        keys: InputTensor[dtype=DType.float32, rank=3, ...],
+        values: InputTensor[dtype=DType.float32, rank=3, ...],
+        ctx: DeviceContext,
+    ) raises:
+        var rows = queries.shape()[1]
+        var positions = keys.shape()[1]
+        var blocks = ceildiv(positions, SIDE)
+        var query_data = Int(queries.unsafe_ptr())
+        var key_data = Int(keys.unsafe_ptr())
+        var value_data = Int(values.unsafe_ptr())
+        var target_data = Int(result.unsafe_ptr())
+        var room = alloc[UInt8]((2 * blocks + 1) * BLOCK + WindowScratch.size(), alignment=64)
+        var packed = Int(room)
+        var head_keys = Keys(packed + BLOCK, packed + (1 + blocks) * BLOCK, blocks, positions)
+        var scratch = WindowScratch.at(packed + (1 + 2 * blocks) * BLOCK)
+        begin_products[instructions]()
+        for head in range(queries.shape()[0]):
+            for position in range(positions):
+                var place = (head * positions + position) * HEAD * 4
+                pack_window_key[instructions](key_data + place, 0, position, head_keys.keys)
+                pack_window_key[instructions](key_data + place + SIDE * 4, 1, position, head_keys.keys)
+                pack_value[instructions, DType.bfloat16](value_data + place, position, blocks, head_keys.values)
+            for side in range(0, rows, SIDE):
+                var some = min(SIDE, rows - side)
+                var place = (head * rows + side) * HEAD * 4
+                pack_queries[instructions, DType.bfloat16, STEPS](query_data + place, HEAD * 4, some, 0, packed)
+                pack_queries[instructions, DType.bfloat16, STEPS](query_data + place + SIDE * 4, HEAD * 4, some, 1, packed)
+                attend_window[instructions](some, packed, head_keys, scratch, target_data + place, HEAD * 4)
+        end_products[instructions]()
         room.free()

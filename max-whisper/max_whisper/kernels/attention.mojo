@@ -76,13 +76,14 @@ struct Scratch(ImplicitlyCopyable):
 
 @always_inline
 def pack_queries[
-    instructions: StaticString, kind: DType
+    instructions: StaticString, kind: DType, steps: Int = 1
 ](block: Int, stride: Int, rows: Int, half: Int, target: Int):
     """Lay out one half of the head's width of up to 32 rows: float32 [rows, 32], `stride` bytes from row to row.
 
-    The values are multiplied by 1 / sqrt(64), and by log2(e) because the softmax takes powers of two.
+    The values are multiplied by 1 / sqrt(64), and by log2(e) because the softmax takes powers of two, in steps of
+    1 / `steps`.
     """
-    comptime scale = Float32(0.125 * 1.4426950408889634)
+    comptime scale = Float32(0.125 * 1.4426950408889634) * Float32(steps)
     comptime in_tile = depth_of_tile[instructions, kind]()
     comptime tile_size = left_tile[instructions, kind]()
     for row in range(rows):

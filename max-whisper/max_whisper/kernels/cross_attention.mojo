@@ -44,7 +44,7 @@ struct CrossKeysValues:
         var layer_size = parameters.shape()[1]
         var layers = Int(parameters.unsafe_ptr())
         var side_size = Linear[instructions, weight](layers, 2 * width, width).side_size()
-        var own_size = side_size + SIDE * 4 + TILE * 4 + 64
+        var own_size = side_size + SIDE * 8 + TILE * 4 + 64
         var room = alloc[UInt8](n_threads * own_size, alignment=64)
         var memory = Int(room)
         var source = Int(features.unsafe_ptr())
@@ -54,7 +54,7 @@ struct CrossKeysValues:
         def task(thread: Int) {imm}:
             var tiles = memory + thread * own_size
             var scales = tiles + side_size
-            var block = scales + SIDE * 4
+            var block = scales + SIDE * 8
             begin_products[instructions]()
             for index in range(n_parts * thread // n_threads, n_parts * (thread + 1) // n_threads):
                 var window = index // sides
@@ -62,7 +62,7 @@ struct CrossKeysValues:
                 var rows = min(SIDE, length - side * SIDE)
                 for row in range(rows):
                     var place = source + ((window * length + side * SIDE + row) * width) * 4
-                    store(scales + row * 4, to_tiles[instructions, weight](place, width, tiles, row))
+                    store[DType.float32, 2](scales + row * 8, to_tiles[instructions, weight](place, width, tiles, row))
                 for layer in range(n_layers):
                     var linear = Linear[instructions, weight](layers + layer * layer_size, 2 * width, width)
                     for column in range(0, 2 * width, SIDE):

@@ -79,7 +79,7 @@ struct Memory[instructions: StaticString, weight: DType](ImplicitlyCopyable):
     var wide: Int  # float32 [tokens, 4 * width]
     var attended: Int  # float32 [tokens, width]
     var tiles: Int  # [tokens, 4 * width] as tiles
-    var scales: Int  # float32 [tokens]
+    var scales: Int  # float32 [tokens, 2]
     var used: Int  # of an Indirection
     var own: Int
     var own_size: Int
@@ -154,7 +154,7 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
                     normalize(values, width, normalization, normalization + width * 4, self.memory.values(thread))
                     values = self.memory.values(thread)
                 var scale = to_tiles[Self.instructions, Self.weight](values, width, self.memory.tiles, row)
-                store(self.memory.scales + row * 4, scale)
+                store[DType.float32, 2](self.memory.scales + row * 8, scale)
 
         if rows <= FEW:
             some(0, 0, rows)
@@ -171,7 +171,7 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
         linear.block(
             min(SIDE, rows - side * SIDE),
             self.memory.tiles + side * linear.side_size(),
-            self.memory.scales + side * SIDE * 4,
+            self.memory.scales + side * SIDE * 8,
             column,
             scratch.block,
         )

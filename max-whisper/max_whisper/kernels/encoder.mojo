@@ -15,10 +15,11 @@ from std.memory import alloc
 
 from .attention import HEAD, Keys, Scratch, attend, block_size, kind_of, pack_key, pack_queries, pack_values
 from .floats import depth_of_tile, is_float, left_tile
-from .functions import gelu, gelu_float32
+from .functions import LOWEST_GELU, STEPS, gelu, gelu_float32, larger
 from .linear import Linear
-from .rows import normalize, store_floats, to_tiles
-from .tiles import LINE, LINES, SIDE, Floats, begin_products, end_products, load, store, to_bfloat16
+from .rows import normalize, quantize, store_floats, to_tiles
+from .tiles import LINE, LINES, SIDE, Floats, begin_products, end_products, keep, load, store, to_bfloat16
+from .window_attention import WindowScratch, attend_window, pack_window_key
 
 comptime MOST_ROWS = 128  # that a task takes at once
 
@@ -76,29 +77,32 @@ struct Memory(ImplicitlyCopyable):
     """A task's own memory for up to 128 rows."""
 
     var values: Int  # float32 [4 * width]
-    var scales: Int  # float32 [128]
+    var scales: Int  # float32 [128, 2]
+    var highest: Int  # float32 [128, 16], whose largest is a row's largest hidden value of the MLP
     var tiles: Int  # [128, width] as tiles
     var attended: Int  # float32 [128, width]; afterwards, for int8, the MLP's hidden values, bfloat16 [128, 4 * width]
     var hidden: Int  # [128, 4 * width] as tiles
-    var attention: Scratch
+    var attention: Int  # a Scratch or WindowScratch; between its uses up to three blocks of sums
 
     @staticmethod
     def size[instructions: StaticString, weight: DType](sizes: Sizes) -> Int:
-        var end = Self.at[instructions, weight](0, sizes).attention.scores
-        return end + Scratch.size[instructions, kind_of[weight]()](sizes.blocks())
+        var attention = Self.at[instructions, weight](0, sizes).attention
+        comptime if is_float[weight]():
+            return attention + Scratch.size[instructions, DType.float32](sizes.blocks())
+        else:
+            return attention + WindowScratch.size()
 
     @staticmethod
     def at[instructions: StaticString, weight: DType](address: Int, sizes: Sizes) -> Self:
         # Bytes of a tile's values: those of 16 rows and so much of the depth.
         comptime size = left_tile[instructions, weight]() // (LINES * depth_of_tile[instructions, weight]())
         var scales = address + 16 * sizes.width
-        var tiles = scales + 4 * MOST_ROWS
+        var highest = scales + 8 * MOST_ROWS
+        var tiles = highest + 64 * MOST_ROWS
         # The last tile along the depth may be filled up in part only.
         var attended = tiles + size * MOST_ROWS * ceildiv(sizes.width, 64) * 64
         var hidden = attended + 8 * MOST_ROWS * sizes.width
-        var end = hidden + 4 * size * MOST_ROWS * sizes.width
-        var attention = Scratch.at[instructions, kind_of[weight]()](end, sizes.blocks())
-        return Self(address, scales, tiles, attended, hidden, attention)
+        return Self(address, scales, highest, tiles, attended, hidden, hidden + 4 * size * MOST_ROWS * sizes.width)
 
 
 @fieldwise_init
@@ -129,7 +133,7 @@ def _normalized_tiles[
         var place = part.x + (part.first + row) * width * 4
         normalize(place, width, normalization, normalization + width * 4, memory.values)
         var scale = to_tiles[instructions, weight](memory.values, width, memory.tiles, row)
-        store(memory.scales + row * 4, scale)
+        store[DType.float32, 2](memory.scales + row * 8, scale)
 
 
 def project[
@@ -138,7 +142,7 @@ def project[
     """The part's queries, keys and values."""
     _normalized_tiles[instructions, weight](part, sizes.width, block.attn_ln, memory)
     var linear = block.queries_keys_values
-    var result = memory.attention.block
+    var result = memory.attention
     for column in range(0, linear.columns, SIDE):
         var kind = column // sizes.width
         var place = column % sizes.width // HEAD * sizes.head_size()
@@ -146,15 +150,20 @@ def project[
         for side in range(part.sides()):
             var rows = part.rows_of(side)
             linear.block(
-                rows, memory.tiles + side * linear.side_size(), memory.scales + side * SIDE * 4, column, result
+                rows, memory.tiles + side * linear.side_size(), memory.scales + side * SIDE * 8, column, result
             )
             var number = part.first // SIDE + side
             if kind == 0:
                 var queries = part.queries + place + number * sizes.block
-                pack_queries[instructions, kind_of[weight]()](result, SIDE * 4, rows, half, queries)
+                comptime steps = 1 if is_float[weight]() else STEPS
+                pack_queries[instructions, kind_of[weight](), steps](result, SIDE * 4, rows, half, queries)
             elif kind == 1:
                 for row in range(rows):
-                    pack_key[instructions, kind_of[weight]()](result + row * SIDE * 4, half, number * SIDE + row, part.keys + place)
+                    var key, position = result + row * SIDE * 4, number * SIDE + row
+                    comptime if is_float[weight]():
+                        pack_key[instructions, DType.float32](key, half, position, part.keys + place)
+                    else:
+                        pack_window_key[instructions](key, half, position, part.keys + place)
             else:
                 for row in range(rows, SIDE):
                     for i in range(0, SIDE, 16):
@@ -173,71 +182,133 @@ def finish[
         for side in range(part.sides()):
             var queries = part.queries + place + (part.first // SIDE + side) * sizes.block
             var result = memory.attended + (side * SIDE * width + head * HEAD) * 4
-            attend[instructions, kind_of[weight]()](
-                part.rows_of(side), queries, keys, 0, sizes.length, 0, memory.attention, result, width * 4
-            )
+            var rows = part.rows_of(side)
+            comptime if is_float[weight]():
+                var scratch = Scratch.at[instructions, DType.float32](memory.attention, sizes.blocks())
+                attend[instructions, DType.float32](
+                    rows, queries, keys, 0, sizes.length, 0, scratch, result, width * 4
+                )
+            else:
+                var scratch = WindowScratch.at(memory.attention)
+                attend_window[instructions](rows, queries, keys, scratch, result, width * 4)
     for row in range(part.rows):
         var scale = to_tiles[instructions, weight](memory.attended + row * width * 4, width, memory.tiles, row)
-        store(memory.scales + row * 4, scale)
+        store[DType.float32, 2](memory.scales + row * 8, scale)
     _add[instructions](part, block.out, memory.tiles, memory)
     _normalized_tiles[instructions, weight](part, width, block.mlp_ln, memory)
     _widen[instructions](part, block.widen, memory)
     _add[instructions](part, block.narrow, memory.hidden, memory)
 
 
+@fieldwise_init
+struct Blocks[instructions: StaticString, weight: DType](ImplicitlyCopyable):
+    """The results of a linear layer for a part's rows, 32 x 32 at a time; the rows of a column follow each other."""
+
+    var part: Part
+    var linear: Linear[Self.instructions, Self.weight]
+    var tiles: Int  # of the rows
+    var places: Int  # [2, 32, 32], where sums come in turn
+
+    @always_inline
+    def count(self) -> Int:
+        return self.linear.columns // SIDE * self.part.sides()
+
+    @always_inline
+    def column(self, number: Int) -> Int:
+        return number // self.part.sides() * SIDE
+
+    @always_inline
+    def first(self, number: Int) -> Int:
+        """The first row, counted from the part's first."""
+        return number % self.part.sides() * SIDE
+
+    @always_inline
+    def rows(self, number: Int) -> Int:
+        return self.part.rows_of(number % self.part.sides())
+
+    @always_inline
+    def sums(self, number: Int) -> Int:
+        return self.places + number % 2 * SIDE * SIDE * 4
+
+    @always_inline
+    def multiply(self, number: Int):
+        """Begin a product, if there is one of this number."""
+        if number < self.count():
+            var tiles = self.tiles + self.first(number) // SIDE * self.linear.side_size()
+            self.linear.multiply(self.rows(number), tiles, self.column(number), self.sums(number))
+
+    @always_inline
+    def keep(self, number: Int):
+        """Bring the sums of a product to their place."""
+        if number < self.count():
+            keep[Self.instructions](self.rows(number), self.sums(number))
+
+
 def _add[
     instructions: StaticString, weight: DType
 ](part: Part, linear: Linear[instructions, weight], tiles: Int, memory: Memory):
     """Add a linear layer's results to the part's rows."""
-    var result = memory.attention.block
-    for column in range(0, linear.columns, SIDE):
-        for side in range(part.sides()):
-            var rows = part.rows_of(side)
-            linear.block(
-                rows, tiles + side * linear.side_size(), memory.scales + side * SIDE * 4, column, result
-            )
-            for row in range(rows):
-                var place = part.x + ((part.first + side * SIDE + row) * linear.columns + column) * 4
-                comptime for half in range(2):
-                    var added = load[DType.float32, 16](result + row * SIDE * 4 + half * 64)
-                    store[DType.float32, 16](place + half * 64, load[DType.float32, 16](place + half * 64) + added)
+    var blocks = Blocks(part, linear, tiles, memory.attention)
+    blocks.multiply(0)
+    blocks.keep(0)
+    for number in range(blocks.count()):
+        # The next product is under way while this one's sums become results.
+        blocks.multiply(number + 1)
+        var parameters = linear.parameters(blocks.column(number))
+        for i in range(blocks.rows(number)):
+            var row = blocks.first(number) + i
+            var place = part.x + ((part.first + row) * linear.columns + blocks.column(number)) * 4
+            comptime for half in range(2):
+                var added = parameters.finish[half](blocks.sums(number) + i * SIDE * 4, memory.scales + row * 8)
+                store[DType.float32, 16](place + half * 64, load[DType.float32, 16](place + half * 64) + added)
+        blocks.keep(number + 1)
 
 
 def _widen[
     instructions: StaticString, weight: DType
 ](part: Part, linear: Linear[instructions, weight], memory: Memory):
     """The first half of the MLP: GELU of a linear layer, as tiles for the second half."""
-    var result = memory.attention.block
     var depth = linear.columns
     comptime in_tile = depth_of_tile[instructions, weight]()
     comptime tile_size = left_tile[instructions, weight]()
-    for column in range(0, depth, SIDE):
-        for side in range(part.sides()):
-            var rows = part.rows_of(side)
-            linear.block(
-                rows, memory.tiles + side * linear.side_size(), memory.scales + side * SIDE * 4, column, result
-            )
-            for row in range(rows):
-                var number = side * SIDE + row
-                var line = memory.hidden + number // LINES * (depth // in_tile) * tile_size + number % LINES * LINE
-                comptime for half in range(2):
-                    var sums = load[DType.float32, 16](result + row * SIDE * 4 + half * 64)
-                    var tile = line + (column + half * 16) // in_tile * tile_size
-                    comptime if is_float[weight]():
-                        store_floats[instructions](gelu_float32(sums), tile, half)
-                    elif weight == DType.bfloat16:
-                        store[DType.uint16, 16](tile + half * 32, to_bfloat16[instructions](gelu(sums)))
-                    else:
-                        var place = memory.attended + (number * depth + column + half * 16) * 2
-                        store[DType.uint16, 16](place, to_bfloat16[instructions](gelu(sums)))
     comptime if weight == DType.int8:
-        # A row's scale is known when all of its columns are.
         for row in range(part.rows):
-            for i in range(0, depth, 16):
-                var values = load[DType.bfloat16, 16](memory.attended + (row * depth + i) * 2)
-                store[DType.float32, 16](memory.values + i * 4, values.cast[DType.float32]())
-            var scale = to_tiles[instructions, weight](memory.values, depth, memory.hidden, row)
-            store(memory.scales + row * 4, scale)
+            store[DType.float32, 16](memory.highest + row * 64, Floats(LOWEST_GELU))
+    var blocks = Blocks(part, linear, memory.tiles, memory.attention)
+    blocks.multiply(0)
+    blocks.keep(0)
+    for number in range(blocks.count()):
+        blocks.multiply(number + 1)
+        var column = blocks.column(number)
+        var parameters = linear.parameters(column)
+        for i in range(blocks.rows(number)):
+            var row = blocks.first(number) + i
+            var line = blocks.sums(number) + i * SIDE * 4
+            var one = parameters.finish[0](line, memory.scales + row * 8)
+            var other = parameters.finish[1](line, memory.scales + row * 8)
+            var tile = memory.hidden + (row // LINES * (depth // in_tile) + column // in_tile) * tile_size
+            var place = tile + row % LINES * LINE
+            comptime if is_float[weight]():
+                comptime next = 16 // in_tile * tile_size  # with 32 values in a tile it is the same one
+                store_floats[instructions](gelu_float32(one), place, 0)
+                store_floats[instructions](gelu_float32(other), place + next, 1)
+            else:
+                one, other = gelu(one), gelu(other)
+                comptime if weight == DType.int8:
+                    place = memory.attended + (row * depth + column) * 2
+                    var highest = load[DType.float32, 16](memory.highest + row * 64)
+                    store[DType.float32, 16](memory.highest + row * 64, larger(highest, larger(one, other)))
+                store[DType.uint16, 16](place, to_bfloat16[instructions](one))
+                store[DType.uint16, 16](place + 32, to_bfloat16[instructions](other))
+        blocks.keep(number + 1)
+    comptime if weight == DType.int8:
+        # A row's scale is known when all of its columns are. GELU's lowest value is, always.
+        for row in range(part.rows):
+            var highest = load[DType.float32, 16](memory.highest + row * 64).reduce_max()
+            var scale = quantize[instructions, DType.bfloat16](
+                memory.attended + row * depth * 2, depth, LOWEST_GELU, highest, memory.hidden, row
+            )
+            store[DType.float32, 2](memory.scales + row * 8, scale)
 
 
 @extensibility.register("encoder_blocks")

@@ -15,7 +15,7 @@ same depth, float16 or float32.
 from std.memory import bitcast
 from std.sys import inlined_assembly
 
-from .tiles import LINE, LINES, SIDE, TILE, Floats, load, product, store, to_bfloat16, values_in_line
+from .tiles import LINE, LINES, SIDE, TILE, Floats, keep, load, multiply, store, to_bfloat16, values_in_line
 
 
 @always_inline
@@ -64,11 +64,20 @@ def right_tile[instructions: StaticString, weight: DType]() -> Int:
 def any_product[
     instructions: StaticString, weight: DType
 ](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
-    """`product`, or `float_product` where weights are floats."""
+    """`product`, also where weights are floats."""
+    any_multiply[instructions, weight](rows, left, left_stride, right, right_stride, steps, result)
+    keep[instructions](rows, result)
+
+
+@always_inline
+def any_multiply[
+    instructions: StaticString, weight: DType
+](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
+    """`multiply`, also where weights are floats."""
     comptime if is_float[weight]():
-        float_product[instructions, weight](rows, left, left_stride, right, right_stride, steps, result)
+        _float_multiply[instructions, weight](rows, left, left_stride, right, right_stride, steps, result)
     else:
-        product[instructions, weight](rows, left, left_stride, right, right_stride, steps, result)
+        multiply[instructions, weight](rows, left, left_stride, right, right_stride, steps, result)
 
 
 @always_inline
@@ -83,12 +92,12 @@ def split[instructions: StaticString](values: Floats) -> Array[SIMD[DType.uint16
 
 
 @always_inline
-def float_product[
+def _float_multiply[
     instructions: StaticString, weight: DType
 ](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
-    """The product of `rows` rows, at most 32, and 32 columns over a depth of `steps` tiles, as `product` gives it."""
+    """As `multiply`, over a depth of `steps` tiles."""
     comptime if is_split[instructions, weight]():
-        _split_product[parts_of[weight]()](left, left_stride, right, right_stride, steps, result)
+        _multiply_split[parts_of[weight]()](left, left_stride, right, right_stride, steps)
     else:
         # As many sums as registers hold: 32 of 16 floats, or of 4; with AVX2 16 of 8.
         comptime is_wide = instructions == "avx512"
@@ -141,9 +150,7 @@ def _lines[
 
 
 @always_inline
-def _split_product[
-    parts: Int
-](left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
+def _multiply_split[parts: Int](left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int):
     """Tiles 4 and 5 hold a part of 32 rows, 6 and 7 one of 32 columns; the least products come first."""
     comptime left_0 = "tileloadd ($0,$4,1), %tmm4\ntileloadd ($1,$4,1), %tmm5\n"
     comptime left_1 = "tileloadd 1024($0,$4,1), %tmm4\ntileloadd 1024($1,$4,1), %tmm5\n"
@@ -175,12 +182,3 @@ def _split_product[
             right + right_stride + on_right,
             Int(LINE),
         )
-    inlined_assembly[
-        "tilestored %tmm0, ($0,$2,1)\n"
-        "tilestored %tmm1, 64($0,$2,1)\n"
-        "tilestored %tmm2, ($1,$2,1)\n"
-        "tilestored %tmm3, 64($1,$2,1)",
-        NoneType,
-        constraints="r,r,r,~{memory}",
-        has_side_effect=True,
-    ](result, result + LINES * SIDE * 4, Int(SIDE * 4))

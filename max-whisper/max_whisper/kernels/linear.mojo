@@ -1,15 +1,39 @@
 """Linear layers over tiles: weights as one block of memory, results 32 x 32 at a time."""
 
-from .floats import any_product, depth_of_tile, is_float, left_tile, right_tile
-from .tiles import LINES, SIDE, TILE, Floats, load, store
+from .floats import any_multiply, depth_of_tile, is_float, left_tile, right_tile
+from .tiles import LINES, SIDE, TILE, Floats, keep, load, store
+
+
+@fieldwise_init
+struct ColumnParameters[weight: DType](Copyable):
+    """What makes results of the sums of 32 columns, in two halves."""
+
+    var bias: Array[Floats, 2]
+    var factors: Array[Floats, 2]  # what the columns' weights are to be times
+    var totals: Array[Floats, 2]  # of the columns' weights
+
+    @always_inline
+    def finish[half: Int](self, sums: Int, scale: Int) -> Floats:
+        """The results of half a row, whose 32 sums and float32 [2] of `to_tiles` are there.
+
+        With values that are lowest + step * bits, and weights that are factor * integer, a product's sum is step * factor
+        * (the sum of bits times integers) + lowest * (the sum of the weights).
+        """
+        comptime if Self.weight == DType.int8:
+            var whole = load[DType.int32, 16](sums + half * 64).cast[DType.float32]()
+            var step = load[DType.float32, 1](scale)
+            var lowest = Floats(load[DType.float32, 1](scale + 4))
+            return whole.fma(self.factors[half] * step, lowest.fma(self.totals[half], self.bias[half]))
+        else:
+            return load[DType.float32, 16](sums + half * 64) + self.bias[half]
 
 
 @fieldwise_init
 struct Linear[instructions: StaticString, weight: DType](ImplicitlyCopyable):
     """A linear layer's parameters one after the other, as `pack_linear` (graphs/packing.py) writes them.
 
-    bias float32 [columns]; for int8 what each column's sums are to be times, float32 [columns], and what is to be taken
-    from them first because values on the left are 128 too large, int32 [columns]; then the tiles.
+    bias float32 [columns]; for int8 what each column's weights are to be times, float32 [columns], and the sum of the
+    weights after that, float32 [columns]; then the tiles.
     """
 
     var address: Int
@@ -47,31 +71,40 @@ struct Linear[instructions: StaticString, weight: DType](ImplicitlyCopyable):
     def block(self, rows: Int, left: Int, scales: Int, column: Int, result: Int):
         """Up to 32 rows of tiles times 32 columns from `column` on, plus bias: float32 [32, 32].
 
-        scales: float32 [rows], what `to_tiles` returned for each row.
+        scales: float32 [rows, 2], what `to_tiles` returned for each row.
         """
-        comptime is_int8 = Self.weight == DType.int8
-        comptime sum_type = DType.int32 if is_int8 else DType.float32
-        var bias = self.address + column * 4
-        var left_stride = self.side_size() // 2
+        self.multiply(rows, left, column, result)
+        keep[Self.instructions](rows, result)
+        var parameters = self.parameters(column)
+        for row in range(rows):
+            var place = result + row * SIDE * 4
+            comptime for half in range(2):
+                store[DType.float32, 16](place + half * 64, parameters.finish[half](place, scales + row * 8))
+
+    @always_inline
+    def multiply(self, rows: Int, left: Int, column: Int, result: Int):
+        """Up to 32 rows of tiles times 32 columns from `column` on: [32, 32], there after `keep`.
+
+        `ColumnParameters.finish` makes results of these sums.
+        """
         var tiles = self.tiles() + column // LINES * self.panel_size()
-        var steps = self.steps()
-        any_product[Self.instructions, Self.weight](rows, left, left_stride, tiles, self.panel_size(), steps, result)
+        any_multiply[Self.instructions, Self.weight](
+            rows, left, self.side_size() // 2, tiles, self.panel_size(), self.steps(), result
+        )
+
+    @always_inline
+    def parameters(self, column: Int) -> ColumnParameters[Self.weight]:
+        """Those of the 32 columns from `column` on."""
+        var bias = Array[Floats, 2](fill=Floats(0))
+        var factors = Array[Floats, 2](fill=Floats(1))
+        var totals = Array[Floats, 2](fill=Floats(0))
         comptime for half in range(2):
-            var added = load[DType.float32, 16](bias + half * 64)
-            var factors = Floats(1)
-            var excess = SIMD[DType.int32, 16](0)
-            comptime if is_int8:
-                factors = load[DType.float32, 16](bias + self.columns * 4 + half * 64)
-                excess = load[DType.int32, 16](bias + self.columns * 8 + half * 64)
-            for row in range(rows):
-                var place = result + row * SIDE * 4 + half * 64
-                var sums = load[sum_type, 16](place)
-                comptime if is_int8:
-                    var whole = (sums.cast[DType.int32]() - excess).cast[DType.float32]()
-                    var factor = factors * load[DType.float32, 1](scales + row * 4)
-                    store[DType.float32, 16](place, whole.fma(factor, added))
-                else:
-                    store[DType.float32, 16](place, sums.cast[DType.float32]() + added)
+            var place = self.address + column * 4 + half * 64
+            bias[half] = load[DType.float32, 16](place)
+            comptime if Self.weight == DType.int8:
+                factors[half] = load[DType.float32, 16](place + self.columns * 4)
+                totals[half] = load[DType.float32, 16](place + self.columns * 8)
+        return ColumnParameters[Self.weight](bias^, factors^, totals^)
 
     def weights_of(self, column: Int, result: Int):
         """The weights of one column: float32 [depth], the depth a multiple of 16; not of sums of bfloat16."""

@@ -80,28 +80,64 @@ def end_products[instructions: StaticString]():
 
 @always_inline
 def product[
-    instructions: StaticString, weight: DType
+    instructions: StaticString, weight: DType, *, adds: Bool = False
 ](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
     """The product of `rows` rows, at most 32, and 32 columns over a depth of `steps` lines.
 
     weight int8: unsigned 8-bit values on the left, signed ones on the right, int32 sums. bfloat16: both sides, float32
     sums. left_stride, right_stride: bytes from the tiles of 16 rows or columns to those of the next 16.
-    result: [32, 32] of 32 bits; rows from `rows` on are left with no meaning.
+    result: [32, 32] of 32 bits, to which the product is added if it `adds`; rows from `rows` on have no meaning.
     """
-    comptime if instructions == "amx":
-        if rows > LINES:
-            _product_amx[weight](left, left_stride, right, right_stride, steps, result)
-        else:
-            _half_product_amx[weight](left, right, right_stride, steps, result)
-    elif instructions == "avx512":
-        _product_avx512[weight](rows, left, left_stride, right, right_stride, steps, result)
-    else:
-        _product_plain[weight](rows, left, left_stride, right, right_stride, steps, result)
+    multiply[instructions, weight, adds=adds](rows, left, left_stride, right, right_stride, steps, result)
+    keep[instructions](rows, result)
 
 
 @always_inline
-def _product_amx[
-    weight: DType
+def multiply[
+    instructions: StaticString, weight: DType, *, adds: Bool = False
+](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
+    """As `product`, whose result is there only after `keep`, before any other product.
+
+    What a thread does between the two goes on beside the product, if it does not wait for the room that a CPU has for
+    values on their way to memory: AMX's stores take nearly all of it until the product is done.
+    """
+    comptime if instructions == "amx":
+        if rows > LINES:
+            _multiply_amx[weight, adds](left, left_stride, right, right_stride, steps, result)
+        else:
+            _half_multiply_amx[weight, adds](left, right, right_stride, steps, result)
+    elif instructions == "avx512":
+        _product_avx512[weight, adds](rows, left, left_stride, right, right_stride, steps, result)
+    else:
+        _product_plain[weight, adds](rows, left, left_stride, right, right_stride, steps, result)
+
+
+@always_inline
+def keep[instructions: StaticString](rows: Int, result: Int):
+    """Bring the result of `multiply` to where that was told."""
+    comptime if instructions == "amx":
+        if rows > LINES:
+            inlined_assembly[
+                "tilestored %tmm0, ($0,$2,1)\n"
+                "tilestored %tmm1, 64($0,$2,1)\n"
+                "tilestored %tmm2, ($1,$2,1)\n"
+                "tilestored %tmm3, 64($1,$2,1)",
+                NoneType,
+                constraints="r,r,r,~{memory}",
+                has_side_effect=True,
+            ](result, result + LINES * SIDE * 4, Int(SIDE * 4))
+        else:
+            inlined_assembly[
+                "tilestored %tmm0, ($0,$1,1)\ntilestored %tmm1, 64($0,$1,1)",
+                NoneType,
+                constraints="r,r,~{memory}",
+                has_side_effect=True,
+            ](result, Int(SIDE * 4))
+
+
+@always_inline
+def _multiply_amx[
+    weight: DType, adds: Bool
 ](left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
     comptime loads = (
         "tileloadd ($0,$4,1), %tmm4\n"
@@ -122,31 +158,33 @@ def _product_amx[
         "tdpbf16ps %tmm7, %tmm5, %tmm3"
     )
     comptime step = loads + (int8_dots if weight == DType.int8 else bfloat16_dots)
-    inlined_assembly[
-        "tilezero %tmm0\ntilezero %tmm1\ntilezero %tmm2\ntilezero %tmm3",
-        NoneType,
-        constraints="",
-        has_side_effect=True,
-    ]()
+    comptime if adds:
+        inlined_assembly[
+            "tileloadd ($0,$2,1), %tmm0\n"
+            "tileloadd 64($0,$2,1), %tmm1\n"
+            "tileloadd ($1,$2,1), %tmm2\n"
+            "tileloadd 64($1,$2,1), %tmm3",
+            NoneType,
+            constraints="r,r,r,~{memory}",
+            has_side_effect=True,
+        ](result, result + LINES * SIDE * 4, Int(SIDE * 4))
+    else:
+        inlined_assembly[
+            "tilezero %tmm0\ntilezero %tmm1\ntilezero %tmm2\ntilezero %tmm3",
+            NoneType,
+            constraints="",
+            has_side_effect=True,
+        ]()
     for k in range(steps):
         var offset = k * TILE
         inlined_assembly[step, NoneType, constraints="r,r,r,r,r,~{memory}", has_side_effect=True](
             left + offset, left + left_stride + offset, right + offset, right + right_stride + offset, Int(LINE)
         )
-    inlined_assembly[
-        "tilestored %tmm0, ($0,$2,1)\n"
-        "tilestored %tmm1, 64($0,$2,1)\n"
-        "tilestored %tmm2, ($1,$2,1)\n"
-        "tilestored %tmm3, 64($1,$2,1)",
-        NoneType,
-        constraints="r,r,r,~{memory}",
-        has_side_effect=True,
-    ](result, result + LINES * SIDE * 4, Int(SIDE * 4))
 
 
 @always_inline
-def _half_product_amx[weight: DType](left: Int, right: Int, right_stride: Int, steps: Int, result: Int):
-    """As `_product_amx` for 16 rows."""
+def _half_multiply_amx[weight: DType, adds: Bool](left: Int, right: Int, right_stride: Int, steps: Int, result: Int):
+    """As `_multiply_amx` for 16 rows."""
     comptime loads = (
         "tileloadd ($0,$3,1), %tmm4\n"
         "tileloadd ($1,$3,1), %tmm6\n"
@@ -155,46 +193,51 @@ def _half_product_amx[weight: DType](left: Int, right: Int, right_stride: Int, s
     comptime int8_dots = "tdpbusd %tmm6, %tmm4, %tmm0\ntdpbusd %tmm7, %tmm4, %tmm1"
     comptime bfloat16_dots = "tdpbf16ps %tmm6, %tmm4, %tmm0\ntdpbf16ps %tmm7, %tmm4, %tmm1"
     comptime step = loads + (int8_dots if weight == DType.int8 else bfloat16_dots)
-    inlined_assembly["tilezero %tmm0\ntilezero %tmm1", NoneType, constraints="", has_side_effect=True]()
+    comptime if adds:
+        inlined_assembly[
+            "tileloadd ($0,$1,1), %tmm0\ntileloadd 64($0,$1,1), %tmm1",
+            NoneType,
+            constraints="r,r,~{memory}",
+            has_side_effect=True,
+        ](result, Int(SIDE * 4))
+    else:
+        inlined_assembly["tilezero %tmm0\ntilezero %tmm1", NoneType, constraints="", has_side_effect=True]()
     for k in range(steps):
         var offset = k * TILE
         inlined_assembly[step, NoneType, constraints="r,r,r,r,~{memory}", has_side_effect=True](
             left + offset, right + offset, right + right_stride + offset, Int(LINE)
         )
-    inlined_assembly[
-        "tilestored %tmm0, ($0,$1,1)\ntilestored %tmm1, 64($0,$1,1)",
-        NoneType,
-        constraints="r,r,~{memory}",
-        has_side_effect=True,
-    ](result, Int(SIDE * 4))
 
 
 @always_inline
 def _product_avx512[
-    weight: DType
+    weight: DType, adds: Bool
 ](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
     var row = 0
     while row < rows:
         var line = left + row // LINES * left_stride + row % LINES * LINE
         var target = result + row * SIDE * 4
         if rows - row >= 8:
-            _lines_avx512[weight, 8](line, right, right_stride, steps, target)
+            _lines_avx512[weight, adds, 8](line, right, right_stride, steps, target)
             row += 8
         elif rows - row >= 4:
-            _lines_avx512[weight, 4](line, right, right_stride, steps, target)
+            _lines_avx512[weight, adds, 4](line, right, right_stride, steps, target)
             row += 4
         else:
-            _lines_avx512[weight, 1](line, right, right_stride, steps, target)
+            _lines_avx512[weight, adds, 1](line, right, right_stride, steps, target)
             row += 1
 
 
 @always_inline
 def _lines_avx512[
-    weight: DType, rows: Int
+    weight: DType, adds: Bool, rows: Int
 ](left: Int, right: Int, right_stride: Int, steps: Int, result: Int):
     """The product of a few rows, whose sums stay in registers."""
     comptime sum_type = DType.int32 if weight == DType.int8 else DType.float32
     var sums = Array[SIMD[sum_type, 16], 2 * rows](fill=SIMD[sum_type, 16](0))
+    comptime if adds:
+        comptime for i in range(2 * rows):
+            sums[i] = load[sum_type, 16](result + i * 64)
     for k in range(steps):
         for line in range(LINES):
             var place = k * TILE + line * LINE
@@ -226,7 +269,7 @@ def _dot[
 
 
 def _product_plain[
-    weight: DType
+    weight: DType, adds: Bool
 ](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
     comptime is_int8 = weight == DType.int8
     comptime left_type = DType.uint8 if is_int8 else weight
@@ -245,7 +288,10 @@ def _product_plain[
                     var weights = load[weight, lanes](right + half * right_stride + k * TILE + line * LINE)
                     sums = values * weights.cast[sum_type]() + sums
             for column in range(16):
+                var place = result + (row * SIDE + half * 16 + column) * 4
                 var total = Scalar[sum_type](0)
+                comptime if adds:
+                    total = load[sum_type, 1](place)
                 for i in range(together):
                     total += sums[column * together + i]
-                store(result + (row * SIDE + half * 16 + column) * 4, total)
+                store(place, total)
