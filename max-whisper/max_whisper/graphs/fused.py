@@ -10,6 +10,7 @@ from max.graph import Module as GraphModule
 
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.graphs.kernels import calling_kernels
+from max_whisper.graphs.log_mel import add_log10_mel
 from max_whisper.graphs.packing import SIDE, is_float32, packed_shapes
 
 HEAD = 64
@@ -55,11 +56,13 @@ def build_fused_graphs(dims: ModelDimensions, *, compute_type: str, instructions
     beams: caches [windows * beams, n_text_layer, bytes]; to be filled, texts int64 [windows, texts, n_text_ctx], their
         lengths, int64 [windows, texts], and the sums of their natural log probabilities, float32 [windows, texts], as
         `decoder_beams` has them; then as greedy -> the probability of no speech, float32 [windows].
+    log10_mel: see `add_log10_mel`.
 
     compute_type: `int8` or `bfloat16`. instructions: one of INSTRUCTIONS. Weights are those of `packing.Packer`.
     """
     cpu = DeviceRef.CPU()
     module = GraphModule()
+    add_log10_mel(module)
     parameters: dict[str, bool | int | str | DType] = {"instructions": instructions}
     typed = {**parameters, "weight": DType.int8 if compute_type == "int8" else DType.bfloat16}
     shapes = packed_shapes(dims, compute_type)
