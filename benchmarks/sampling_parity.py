@@ -12,9 +12,9 @@ from whisper.decoding import DecodingTask
 
 from max_whisper.audio import N_FRAMES, N_SAMPLES
 from max_whisper.decoding import WindowContext, WindowDecoder
-from max_whisper.log_mel import LogMelWindows
 from max_whisper.options import TranscribeOptions
 from max_whisper.samples import open_samples
+from max_whisper.tasks import spectrogram
 from max_whisper.tokenizer import get_tokenizer
 
 from .option_cases import ENGLISH, MULTILINGUAL, NANO, samples
@@ -70,7 +70,7 @@ def _draw(pair: Pair, audio: np.ndarray, temperature: float, options: Mapping[st
     chosen = TranscribeOptions(language="en", temperature=temperature, sample_len=1, **options).resolve(dims)
     tokenizer = get_tokenizer(dims.is_multilingual, num_languages=dims.num_languages, language="en", task=chosen.task)
     decoder = WindowDecoder(model, tokenizer, chosen)
-    log_mel = LogMelWindows(open_samples(audio), dims.n_mels).window(0, N_FRAMES)
+    log_mel = spectrogram(model, open_samples(audio)).window(0, N_FRAMES)
     window = model.encode(np.ascontiguousarray(log_mel[None]))
     tokens = []
     for first in range(0, draws, BATCH):

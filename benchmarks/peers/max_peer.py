@@ -76,9 +76,10 @@ class MaxPeer(Peer):
         }
 
     def _mel(self, window: np.ndarray) -> np.ndarray:
-        from max_whisper.log_mel import log_mel_spectrogram
+        from max_whisper.samples import open_samples
+        from max_whisper.tasks import spectrogram
 
-        return log_mel_spectrogram(window, self._work.n_mels)[None]
+        return spectrogram(self._model, open_samples(window)).window(0, window.size // 160)[None]
 
     def _token(self, window: np.ndarray, beams: int | None) -> float:
         from max_whisper.decoding.decode import WindowContext, WindowDecoder

@@ -5,7 +5,7 @@ The spectrogram is that of openai-whisper (whisper/audio.py), whose floor is set
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -17,15 +17,34 @@ from max_whisper.progress import Progress, Step, silent
 from max_whisper.samples import SampleSource
 
 LogMel = NDArray[np.float32]  # [n_mels, frames]
+Log10Mel = Callable[[Samples, int], LogMel]  # `log10_mel`, or what computes the same
 
-_BLOCK = 256  # frames transformed at once: their float64 windows fit a CPU's second-level cache
+_BLOCK = 1024  # frames computed at a time, 10 s
+_NUMPY_BLOCK = 256  # frames that NumPy transforms at once: in float64 they fit a CPU's second-level cache
 _EDGE = N_FFT // 2  # samples that a frame reaches to each side of its center
 _QUIETEST = -10.0  # log10 of the least power that is told from none
 _RANGE = 8.0  # below the loudest bin of the recording, in powers of ten
 _KEPT_FRAMES = 60_000  # of a recording of up to 10 minutes the spectrogram is kept: 19 MB with 80 mel bins
 
 
-def log_mel_spectrogram(audio: np.ndarray, n_mels: int = 80, padding: int = 0) -> LogMel:
+def log10_mel(samples: Samples, n_mels: int) -> LogMel:
+    """log10, not below -10, of the mel power of all frames that lie whole in the samples: float32 [n_mels, frames]."""
+    frames = np.lib.stride_tricks.sliding_window_view(samples, N_FFT)[::HOP_LENGTH]
+    values = np.empty((n_mels, len(frames)), np.float32)
+    for first in range(0, len(frames), _NUMPY_BLOCK):
+        spectrum = np.fft.rfft(frames[first : first + _NUMPY_BLOCK] * hann_window())
+        power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+        mel = _through_filters(np.ascontiguousarray(power.T), n_mels)
+        np.maximum(mel, 10.0**_QUIETEST, out=mel)
+        np.log10(mel, out=mel)
+        # A float32 logarithm can be a bit lower.
+        np.maximum(mel, _QUIETEST, out=values[:, first : first + _NUMPY_BLOCK])
+    return values
+
+
+def log_mel_spectrogram(
+    audio: np.ndarray, n_mels: int = 80, padding: int = 0, *, log10_mel: Log10Mel = log10_mel
+) -> LogMel:
     """The log-mel spectrogram of a recording, as `whisper.audio.log_mel_spectrogram` defines it.
 
     A centered, mirrored STFT with a Hann window, its power through the mel filters, log10 not below -10 nor below the
@@ -37,6 +56,7 @@ def log_mel_spectrogram(audio: np.ndarray, n_mels: int = 80, padding: int = 0) -
         audio: float32 [n] at 16 kHz.
         n_mels: mel bins; Whisper's models have 80 or 128.
         padding: zeros to follow the audio, in samples.
+        log10_mel: what computes the frames.
 
     Returns:
         float32 [n_mels, (n + padding) // 160]
@@ -54,7 +74,7 @@ def log_mel_spectrogram(audio: np.ndarray, n_mels: int = 80, padding: int = 0) -
     for first in range(0, n_sounding, _BLOCK):
         last = min(first + _BLOCK, n_sounding)
         span = _mirrored(audio, n_samples, first * HOP_LENGTH - _EDGE, (last - 1) * HOP_LENGTH + _EDGE)
-        log_mel[:, first:last] = _log10_mel(span, n_mels)
+        log_mel[:, first:last] = log10_mel(span, n_mels)
     _scale(log_mel, log_mel.max(initial=_QUIETEST))
     return log_mel
 
@@ -71,6 +91,7 @@ class LogMelWindows:
         source: SampleSource,
         n_mels: int = 80,
         *,
+        log10_mel: Log10Mel = log10_mel,
         progress: Progress = silent,
     ) -> None:
         """Makes the first pass.
@@ -78,18 +99,20 @@ class LogMelWindows:
         Args:
             source: the recording.
             n_mels: mel bins; Whisper's models have 80 or 128.
+            log10_mel: what computes the frames.
             progress: hears how many seconds of the recording have been read.
 
         Raises AudioError, and warns AudioWarning, as `SampleSource.blocks` does.
         """
         self._source = source
         self._n_mels = n_mels
+        self._log10_mel = log10_mel
         self._blocks: dict[int, LogMel] = {}  # log10 of the mel power, by number of the block
         self._keeps_all = True
         self._n_samples = 0
         self._loudest = np.float32(_QUIETEST)
         for number, span in enumerate(_spans(self._heard(progress))):
-            block = _log10_mel(span, n_mels)
+            block = log10_mel(span, n_mels)
             self._loudest = max(self._loudest, block.max())
             if self._keeps_all:
                 self._blocks[number] = block
@@ -123,7 +146,7 @@ class LogMelWindows:
         return log_mel
 
     def _block(self, number: int) -> LogMel:
-        """Frames [256 number, 256 (number + 1)) without those after the end: float32 [n_mels, n]."""
+        """Frames [1024 number, 1024 (number + 1)) without those after the end: float32 [n_mels, n]."""
         if number not in self._blocks:
             self._blocks[number] = self._computed_block(number)
         return self._blocks[number]
@@ -135,7 +158,7 @@ class LogMelWindows:
             return np.empty((self._n_mels, 0), np.float32)
         start, stop = first * HOP_LENGTH - _EDGE, (last - 1) * HOP_LENGTH + _EDGE
         span = self._source.read(max(start, 0), stop)
-        return _log10_mel(_with_mirror(span) if start < 0 else span, self._n_mels)
+        return self._log10_mel(_with_mirror(span) if start < 0 else span, self._n_mels)
 
     def _heard(self, progress: Progress) -> Iterator[Samples]:
         """The blocks of the first pass, once they are counted."""
@@ -169,7 +192,7 @@ def mel_filters(n_mels: int) -> NDArray[np.float32]:
 
 
 @lru_cache
-def _hann_window() -> NDArray[np.float64]:
+def hann_window() -> NDArray[np.float64]:
     """The periodic Hann window, float64 [400], with the float32 rounding of `torch.hann_window`.
 
     The rounding is part of the reference: without it the spectrogram is off by up to 3e-5.
@@ -177,17 +200,6 @@ def _hann_window() -> NDArray[np.float64]:
     phase = np.arange(N_FFT, dtype=np.float32) * np.float32(2 * np.pi / N_FFT)
     cosine = np.cos(phase.astype(np.float64)).astype(np.float32)
     return (np.float32(0.5) - np.float32(0.5) * cosine).astype(np.float64)
-
-
-def _log10_mel(span: Samples, n_mels: int) -> LogMel:
-    """log10, not below -10, of the mel power of all frames that lie whole in a span: float32 [n_mels, frames]."""
-    frames = np.lib.stride_tricks.sliding_window_view(span, N_FFT)[::HOP_LENGTH]
-    spectrum = np.fft.rfft(frames * _hann_window())
-    power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-    mel = _through_filters(np.ascontiguousarray(power.T), n_mels)
-    np.maximum(mel, 10.0**_QUIETEST, out=mel)
-    np.log10(mel, out=mel)
-    return np.maximum(mel, _QUIETEST, out=mel)  # a float32 logarithm can be a bit lower
 
 
 @lru_cache

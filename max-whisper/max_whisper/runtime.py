@@ -72,6 +72,7 @@ def compiled_dir() -> Path:
 class LoadedGraphs:
     """The graphs of `graphs.build_graphs`, compiled, with a checkpoint's weights."""
 
+    log10_mel: engine.Model
     encoder: engine.Model
     cross_attention: engine.Model
     decoder: engine.Model

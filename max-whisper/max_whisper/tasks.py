@@ -67,7 +67,7 @@ class SpeechInBatches:
         if self._language is None:
             n_samples = options.language_detection_segments * N_SAMPLES
             speech = beginning(Joined(source, spans) if spans else source, n_samples)
-            self._probabilities = detect_spoken_language(model, LogMelWindows(speech, model.dims.n_mels), options)
+            self._probabilities = detect_spoken_language(model, spectrogram(model, speech), options)
             self._language = most_probable_language(self._probabilities)
         self._texts: list[str] = []
 
@@ -91,9 +91,8 @@ class SpeechInBatches:
         return Transcription("".join(self._texts), tuple(segments), self._language, self._probabilities)
 
     def _open(self, chunk: Span) -> LongForm:
-        log_mel = LogMelWindows(Excerpt(self._source, *chunk), self._model.dims.n_mels)
         return LongForm(
-            log_mel,
+            spectrogram(self._model, Excerpt(self._source, *chunk)),
             self._model.dims,
             self._options,
             language=self._language,
@@ -138,8 +137,12 @@ def long_form(model: SpeechModel, source: SampleSource, options: TranscribeOptio
     if options.vad_filter:
         spans = find_speech(source, options.vad_parameters or VadParameters(), progress)
         source, place = Joined(source, spans), SpeechTimes(spans).restore
-    log_mel = LogMelWindows(source, model.dims.n_mels, progress=progress)
-    return LongForm(log_mel, model.dims, options, place=place, progress=progress)
+    return LongForm(spectrogram(model, source, progress), model.dims, options, place=place, progress=progress)
+
+
+def spectrogram(model: SpeechModel, source: SampleSource, progress: Progress = silent) -> LogMelWindows:
+    """The log-mel spectrogram of a recording that the model takes, computed by what the model has for it."""
+    return LogMelWindows(source, model.dims.n_mels, log10_mel=model.log10_mel, progress=progress)
 
 
 def beginning(source: SampleSource, n_samples: int) -> SampleSource:

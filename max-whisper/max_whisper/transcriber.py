@@ -16,12 +16,18 @@ from max_whisper.decoding import SpeechModel, most_probable_language
 from max_whisper.decoding.prompt import check_prefix
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.errors import MaxWhisperError, OptionError
-from max_whisper.log_mel import LogMelWindows
 from max_whisper.options import TranscribeOptions
 from max_whisper.progress import Progress, Step, silent
 from max_whisper.results import Segment, Transcription
 from max_whisper.samples import SampleSource, open_samples
-from max_whisper.tasks import OneByOne, SpeechInBatches, beginning, detect_spoken_language, transcribe_recordings
+from max_whisper.tasks import (
+    OneByOne,
+    SpeechInBatches,
+    beginning,
+    detect_spoken_language,
+    spectrogram,
+    transcribe_recordings,
+)
 from max_whisper.threads import pool_of
 
 if TYPE_CHECKING:
@@ -141,8 +147,7 @@ class Transcriber(ABC):
         if not self.dims.is_multilingual:
             raise OptionError("language: an English-only model cannot detect languages; take one without .en")
         source = beginning(open_samples(audio, sample_rate), segments * N_SAMPLES)
-        log_mel = LogMelWindows(source, self.dims.n_mels)
-        probabilities = detect_spoken_language(self.model, log_mel, options)
+        probabilities = detect_spoken_language(self.model, spectrogram(self.model, source), options)
         return most_probable_language(probabilities), probabilities
 
     @abstractmethod

@@ -19,6 +19,7 @@ from whisper.transcribe import transcribe
 
 from max_whisper.decoding import CrossAttention
 from max_whisper.dimensions import ModelDimensions
+from max_whisper.log_mel import Log10Mel, log10_mel
 from max_whisper.tokenizer import Tokenizer, get_tokenizer
 
 N_VOCAB = {"english": 51864, "multilingual": 51865, "large-v3": 51866}
@@ -96,6 +97,7 @@ class ScriptedModel:
     def __init__(self, script: Script) -> None:
         self.script = script
         self.dims = script.dims
+        self.log10_mel: Log10Mel = log10_mel
         self.n_encoded = 0  # calls
         self.batches: list[int] = []  # windows of each decoder started
 

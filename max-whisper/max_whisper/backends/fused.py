@@ -7,6 +7,7 @@ from max import driver, engine
 from max.dtype import DType
 
 from max_whisper.backends.aligner import Aligner
+from max_whisper.backends.log_mel import CompiledLog10Mel
 from max_whisper.backends.max import MaxDecoderState, MaxFeatures, MaxModel
 from max_whisper.checkpoint import Checkpoint
 from max_whisper.decoding.beam import candidates
@@ -51,6 +52,7 @@ class FusedModel(MaxModel):
         self.compute_type = compute_type
         self._device = device.driver
         self._graphs = load_fused_graphs(checkpoint, device, compute_type, progress, instructions)
+        self.log10_mel = CompiledLog10Mel(self._graphs.log10_mel)
         self._cache = driver.Buffer(DType.uint8, [0], device.driver)
         self._aligner = Aligner(checkpoint, device, progress)
 

@@ -9,6 +9,7 @@ from max_whisper.backends.fused import load_max_model
 from max_whisper.backends.torch import TorchDecoderState, TorchModel, reference_model, select_torch_device
 from max_whisper.checkpoint import Checkpoint
 from max_whisper.decoding.model import CrossAttention
+from max_whisper.log_mel import Log10Mel
 from max_whisper.progress import Progress, silent
 from max_whisper.runtime import Device
 
@@ -22,6 +23,7 @@ class HybridModel:
         self._device = device.driver
         self._decoder = TorchModel(reference_model(checkpoint, select_torch_device(device.name)))
         self._encoder = load_max_model(checkpoint, device, progress=progress)
+        self.log10_mel: Log10Mel = self._encoder.log10_mel
 
     def encode(self, log_mel: np.ndarray) -> torch.Tensor:
         """Encode log-mel windows, float32 [batch, n_mels, 3000] -> float32 [batch, n_audio_ctx, n_audio_state]."""

@@ -9,9 +9,11 @@ from max import driver, engine
 from max.dtype import DType
 
 from max_whisper.backends.aligner import HIDDEN, Aligner, on_device
+from max_whisper.backends.log_mel import CompiledLog10Mel
 from max_whisper.checkpoint import Checkpoint
 from max_whisper.decoding.model import CrossAttention
 from max_whisper.dimensions import ModelDimensions
+from max_whisper.log_mel import Log10Mel
 from max_whisper.progress import Progress, silent
 from max_whisper.runtime import Device, load_graphs
 
@@ -41,6 +43,7 @@ class MaxModel:
         self._device = device.driver
         self._graphs = load_graphs(checkpoint, device, progress, every_layer=every_layer)
         self._aligner = Aligner(checkpoint, device, progress, self._graphs.weights)
+        self.log10_mel: Log10Mel = CompiledLog10Mel(self._graphs.log10_mel)
         self._storage: list[driver.Buffer] = []  # one for each cache, as large as the largest needed so far
 
     def encode(self, log_mel: np.ndarray) -> MaxFeatures:

@@ -13,6 +13,7 @@ from max_whisper.checkpoint import Checkpoint
 from max_whisper.decoding.model import CrossAttention
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.errors import DeviceError
+from max_whisper.log_mel import Log10Mel, log10_mel
 from max_whisper.options import TranscribeOptions
 from max_whisper.results import Transcription
 
@@ -60,6 +61,7 @@ class TorchModel:
 
     def __init__(self, model: whisper.Whisper) -> None:
         self.dims = ModelDimensions(**asdict(model.dims))
+        self.log10_mel: Log10Mel = log10_mel
         self._model = model
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 

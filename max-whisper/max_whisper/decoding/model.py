@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from max_whisper.dimensions import ModelDimensions
+from max_whisper.log_mel import Log10Mel
 
 # The encoder's output for a batch of windows. Decoding hands it on and never looks inside, so that it can stay on the
 # device, with the cross-attention keys and values beside it.
@@ -43,11 +44,16 @@ class DecoderState(Protocol):
 
 
 class SpeechModel(Protocol):
-    """A Whisper model: log-mel windows to features, and tokens to logits."""
+    """A Whisper model: samples to log-mel windows, these to features, and tokens to logits."""
 
     @property
     def dims(self) -> ModelDimensions:
         """The sizes of the model."""
+        ...
+
+    @property
+    def log10_mel(self) -> Log10Mel:
+        """What computes the frames of its windows; see `log_mel.log10_mel`."""
         ...
 
     def encode(self, log_mel: np.ndarray) -> AudioFeatures:

@@ -10,6 +10,7 @@ from max.graph import Module as GraphModule
 
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.graphs.kernels import calling_kernels
+from max_whisper.graphs.log_mel import add_log10_mel
 from max_whisper.graphs.packing import SIDE, Packing, is_float32, packed_shapes
 
 HEAD = 64
@@ -68,11 +69,13 @@ def build_fused_graphs(dims: ModelDimensions, *, packing: Packing, instructions:
     beams: caches [windows * beams, n_text_layer, bytes]; to be filled, texts int64 [windows, texts, n_text_ctx], their
         lengths, int64 [windows, texts], and the sums of their natural log probabilities, float32 [windows, texts], as
         `decoder_beams` has them; then as greedy -> the probability of no speech, float32 [windows].
+    log10_mel: see `add_log10_mel`.
 
     packing: the formats of the weights, which are those of `packing.Packer`. instructions: one of INSTRUCTIONS.
     """
     cpu = DeviceRef.CPU()
     module = GraphModule()
+    add_log10_mel(module)
     # AMX has no products of float32; for as few rows as tokens are, sums of bfloat16 would be more to read.
     is_float = packing.tokens in ("float16", "float32")
     reader = "avx512" if is_float and instructions == "amx" else instructions

@@ -1,4 +1,4 @@
-"""A Whisper model as three graphs that are compiled together: `encoder`, `cross_attention` and `decoder`."""
+"""A Whisper model as graphs that are compiled together: `log10_mel`, `encoder`, `cross_attention` and `decoder`."""
 
 from collections.abc import Mapping
 
@@ -13,6 +13,7 @@ from max_whisper.dimensions import ModelDimensions
 from max_whisper.graphs.decoder import TextDecoder
 from max_whisper.graphs.encoder import AudioEncoder
 from max_whisper.graphs.kernels import calling_kernels
+from max_whisper.graphs.log_mel import add_log10_mel
 
 
 class Whisper(Module):
@@ -47,11 +48,13 @@ def build_graphs(
         [windows * group, 1, length, held]; int64 [positions]; a key and a value cache
         [windows * group, n_text_head, context, head width] for each layer, updated in place; the outputs of
         cross_attention -> logits [windows, group, positions, n_vocab].
+    log10_mel: see `add_log10_mel`.
 
     stored: the precision of the weights that every token reads, float16 or float32; float16 on a CPU only.
     every_layer: encoder and decoder give what each of their layers gives, the features and the logits last.
     """
     module = GraphModule()
+    add_log10_mel(module)
     head = dims.n_text_state // dims.n_text_head
     features = TensorType(DType.float32, ["batch", dims.n_audio_ctx, dims.n_audio_state], device)
 

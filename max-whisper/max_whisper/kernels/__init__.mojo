@@ -6,3 +6,4 @@ from .decoder import *
 from .encoder import *
 from .few_rows_linear import *
 from .greedy import *
+from .log_mel import *
