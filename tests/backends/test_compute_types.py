@@ -15,6 +15,7 @@ from max_whisper import packed_weights
 from max_whisper.backends.fused import FusedModel
 from max_whisper.backends.max import MaxModel
 from max_whisper.checkpoint import load_checkpoint
+from max_whisper.decoding.on_device import ChoiceRules
 from max_whisper.errors import OptionError
 from max_whisper.graphs.packing import Packing
 from max_whisper.progress import Step
@@ -38,6 +39,20 @@ def fast(request: pytest.FixtureRequest) -> Transcriber:
 def test_recordings_have_the_words_of_float32(fast: Transcriber, nano: Transcriber, options: dict[str, Any]) -> None:
     expected, heard = ([model.transcribe(path, **options).text for path in SPOKEN] for model in (nano, fast))
     assert jiwer.wer(expected, heard) <= 0.01
+
+
+@pytest.mark.parametrize("options", [{"beam_size": 5}, {"beam_size": 2, "patience": 2.0}], ids=str)
+def test_the_model_itself_finds_what_python_finds(
+    fast: Transcriber, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    itself = [fast.transcribe(path, **options) for path in RECORDINGS]
+    monkeypatch.setattr(ChoiceRules, "of", lambda *rules, **tokens: None)
+    for path, ours in zip(RECORDINGS, itself, strict=True):
+        expected = fast.transcribe(path, **options)
+        assert [segment.tokens for segment in ours.segments] == [segment.tokens for segment in expected.segments]
+        for segment, other in zip(ours.segments, expected.segments, strict=True):
+            assert segment.avg_logprob == pytest.approx(other.avg_logprob, abs=1e-5)
+            assert segment.no_speech_prob == pytest.approx(other.no_speech_prob, abs=1e-5)
 
 
 def test_silence_is_silence(fast: Transcriber) -> None:
