@@ -1,5 +1,6 @@
 """Linear layers over tiles: weights as one block of memory, results 32 x 32 at a time."""
 
+from .instructions import zero_of_int8
 from .rows import to_tiles
 from .tiles import LINES, SIDE, TILE, Floats, load, product, store, values_in_line
 
@@ -9,7 +10,7 @@ struct Linear[instructions: StaticString, weight: DType](ImplicitlyCopyable):
     """A linear layer's parameters one after the other, as `pack_linear` (graphs/packing.py) writes them.
 
     bias float32 [columns]; for int8 what each column's sums are to be times, float32 [columns], and what is to be taken
-    from them first because values on the left are 128 too large, int32 [columns]; then the tiles.
+    from them first where values on the left are 128 too large (`zero_of_int8`), int32 [columns]; then the tiles.
     """
 
     var address: Int
@@ -56,6 +57,7 @@ struct Linear[instructions: StaticString, weight: DType](ImplicitlyCopyable):
             var excess = SIMD[DType.int32, 16](0)
             comptime if is_int8:
                 factors = load[DType.float32, 16](bias + self.columns * 4 + half * 64)
+            comptime if is_int8 and zero_of_int8[Self.instructions]() != 0:
                 excess = load[DType.int32, 16](bias + self.columns * 8 + half * 64)
             for row in range(rows):
                 var place = result + row * SIDE * 4 + half * 64

@@ -2,6 +2,7 @@
 
 from std.math import fma, max, min, round, sqrt
 
+from .instructions import zero_of_int8
 from .tiles import LINE, LINES, TILE, Floats, load, store, to_bfloat16, values_in_line
 
 comptime EPSILON = Float32(1e-5)  # PyTorch's, of layer normalization
@@ -29,7 +30,7 @@ def normalize(row: Int, width: Int, scale: Int, shift: Int, result: Int):
 def to_tiles[instructions: StaticString, weight: DType](row: Int, depth: Int, tiles: Int, number: Int) -> Float32:
     """Lay a row float32 [depth] out as row `number` of the left side's tiles; returns what its values are to be times.
 
-    For weights of int8 the values are 128 + 127 times the row over its largest magnitude, rounded: unsigned 8 bits. For
+    For weights of int8 the values are 127 times the row over its largest magnitude, rounded, from `zero_of_int8` on. For
     bfloat16 they are rounded to that. The depth is a multiple of 16; the last line is filled with zeros.
     """
     comptime in_line = values_in_line[weight]()
@@ -45,7 +46,7 @@ def to_tiles[instructions: StaticString, weight: DType](row: Int, depth: Int, ti
             var values = Floats(0)
             if i < depth:
                 values = load[DType.float32, 16](row + 4 * i)
-            var quantized = (round(values * factor).cast[DType.int32]() + 128).cast[DType.uint8]()
+            var quantized = (round(values * factor).cast[DType.int32]() + zero_of_int8[instructions]()).cast[DType.uint8]()
             store[DType.uint8, 16](line + (i // in_line) * TILE + i % in_line, quantized)
         return largest / 127
     else:
