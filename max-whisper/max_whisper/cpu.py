@@ -13,13 +13,20 @@ _NEEDED = {
     "avx512": {"avx512bw"},
     "avx_vnni": {"avx2", "fma", "avx_vnni"},
     "avx2": {"avx2", "fma"},
+    "i8mm": {"asimddp", "i8mm", "bf16"},
+    "dotprod": {"asimddp"},
     "plain": set[str](),
 }
 """The features that each of `graphs.fused.INSTRUCTIONS` needs, as Linux names them, the best first."""
 _APPLE_NAMES = {"FEAT_DotProd": "asimddp", "FEAT_I8MM": "i8mm", "FEAT_BF16": "bf16"}
 
 
-def cpu_instructions() -> list[str]:
+def cpu_instructions() -> str:
+    """The best of `graphs.fused.INSTRUCTIONS` that this CPU has."""
+    return all_cpu_instructions()[0]
+
+
+def all_cpu_instructions() -> list[str]:
     """Those of `graphs.fused.INSTRUCTIONS` that this CPU has, the best first."""
     return instructions_of(cpu_architecture())
 

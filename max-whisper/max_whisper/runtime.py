@@ -140,7 +140,7 @@ def _fused_graphs(
         raise OptionError(
             f"compute_type {compute_type}: {checkpoint.name} has heads of another width than 64; take float32"
         )
-    chosen = instructions or cpu_instructions()[0]
+    chosen = instructions or cpu_instructions()
 
     def build() -> GraphModule:
         return fused.build_fused_graphs(dims, compute_type=compute_type, instructions=chosen)

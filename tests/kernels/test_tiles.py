@@ -8,11 +8,11 @@ from max.engine import InferenceSession, Model
 from max.graph import DeviceRef, Graph, TensorType, ops
 from max.graph import Module as GraphModule
 
-from max_whisper.cpu import cpu_instructions
+from max_whisper.cpu import all_cpu_instructions
 from max_whisper.graphs import KERNELS
 from max_whisper.graphs.packing import linear_size, pack_linear, to_bfloat16
 
-INSTRUCTIONS = cpu_instructions()
+INSTRUCTIONS = all_cpu_instructions()
 SHAPES = [(96, 192), (64, 80)]  # columns, depth: whole lines of 64 bytes, and a last one to be filled up
 TYPES = {"int8": DType.int8, "bfloat16": DType.bfloat16}
 

@@ -15,11 +15,12 @@ from max_whisper.graphs.packing import SIDE, is_float32, packed_shapes
 HEAD = 64
 BLOCK_BYTES = SIDE * HEAD * 2
 """Bytes of one head's keys or values of 32 positions."""
-INSTRUCTIONS = ("amx", "avx512_bf16", "avx512_vnni", "avx512", "avx_vnni", "avx2", "plain")
+INSTRUCTIONS = ("amx", "avx512_bf16", "avx512_vnni", "avx512", "avx_vnni", "avx2", "i8mm", "dotprod", "plain")
 """What products are made of; each is named by what it has beyond the next.
 
 amx: Intel's tiles, of int8 and bfloat16. avx512_bf16: AVX-512 with dot products of both. avx512_vnni: of int8. avx512:
-of neither. avx_vnni: AVX2 with dot products of int8. avx2: without. plain: registers of 128 bits, which every CPU has.
+of neither. avx_vnni: AVX2 with dot products of int8. avx2: without. i8mm: Arm's matrix products of int8 and bfloat16.
+dotprod: Arm's dot products of int8. plain: registers of 128 bits, which every CPU has.
 
 Where there is no product of int8 or of bfloat16, the values are widened to int16 or float32 first.
 """

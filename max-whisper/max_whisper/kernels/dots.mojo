@@ -9,7 +9,8 @@ from std.math import max, min
 from std.memory import bitcast
 from std.sys import CompilationTarget, inlined_assembly, llvm_intrinsic
 
-from .instructions import has_avx2, has_avx512, has_avx512_bf16, has_vnni, lanes_of
+from .arm import dot_arm, matrix_lines
+from .instructions import has_avx2, has_avx512, has_avx512_bf16, has_vnni, is_arm, lanes_of
 from .tiles import LINE, LINES, SIDE, TILE, load, store
 
 
@@ -19,7 +20,7 @@ def product_of_lines[
 ](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
     """As `product` in tiles.mojo."""
     comptime lanes = lanes_of[instructions]()
-    comptime vectors = 2
+    comptime vectors = 4 if is_arm[instructions]() else 2
     comptime most = _most_rows[instructions, weight]()
     for tile in range(0, rows, LINES):
         var stop = min(rows, tile + LINES)
@@ -27,7 +28,12 @@ def product_of_lines[
         while row < stop:
             var lines = left + tile // LINES * left_stride + row % LINES * LINE
             var target = result + row * SIDE * 4
-            if stop - row >= most:
+            if instructions == "i8mm" and stop - row >= 8:
+                comptime for column in range(0, SIDE, 8):
+                    var columns = right + column // LINES * right_stride + column % LINES * 4
+                    matrix_lines[weight, adds](lines, columns, steps, target + column * 4)
+                row += 8
+            elif stop - row >= most:
                 comptime for column in range(0, SIDE, vectors * lanes):
                     _lines[instructions, weight, adds, most, vectors, column](lines, right, right_stride, steps, target)
                 row += most
@@ -42,7 +48,7 @@ def product_of_lines[
 
 @always_inline
 def _most_rows[instructions: StaticString, weight: DType]() -> Int:
-    """Rows whose sums in two registers each and what they are made of fit into all registers."""
+    """Rows whose sums in two registers each (Arm: four) and what they are made of fit into all registers."""
     comptime if has_avx512[instructions]():
         return 8
     elif has_avx2[instructions]() and not _is_widened[instructions, weight]():
@@ -55,9 +61,9 @@ def _most_rows[instructions: StaticString, weight: DType]() -> Int:
 def _is_widened[instructions: StaticString, weight: DType]() -> Bool:
     """Whether values are brought to twice their size before they are multiplied."""
     comptime if weight == DType.int8:
-        return not has_vnni[instructions]()
+        return not has_vnni[instructions]() and not is_arm[instructions]()
     else:
-        return not has_avx512_bf16[instructions]()
+        return not has_avx512_bf16[instructions]() and instructions != "i8mm"
 
 
 @always_inline
@@ -132,7 +138,9 @@ def _dot[
     sum_type, lanes
 ]:
     """Adds to each sum the product of 4 bytes on both sides, of widened values where the kind widens them."""
-    comptime if weight == DType.int8:
+    comptime if is_arm[instructions]() and not _is_widened[instructions, weight]():
+        return dot_arm[weight](sums, left, right)
+    elif weight == DType.int8:
         return _dot_int8[instructions](sums, left, right)
     else:
         return _dot_bfloat16[instructions](sums, left, right)

@@ -23,6 +23,12 @@ def has_avx2[instructions: StaticString]() -> Bool:
 
 
 @always_inline
+def is_arm[instructions: StaticString]() -> Bool:
+    """Whether there is `sdot`."""
+    return instructions == "i8mm" or instructions == "dotprod"
+
+
+@always_inline
 def lanes_of[instructions: StaticString]() -> Int:
     """How many sums of 32 bits one register holds."""
     return 16 if has_avx512[instructions]() else 8 if has_avx2[instructions]() else 4
@@ -30,8 +36,5 @@ def lanes_of[instructions: StaticString]() -> Int:
 
 @always_inline
 def zero_of_int8[instructions: StaticString]() -> Int32:
-    """What stands for zero among 8-bit values on the left of a product.
-
-    Intel's dot products take unsigned values there: 128. Elsewhere signed ones are as good or better: 0.
-    """
+    """What stands for zero among 8-bit values on the left of a product: Intel's dot products take unsigned ones there."""
     return 128 if has_vnni[instructions]() else 0
