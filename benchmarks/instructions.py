@@ -17,7 +17,7 @@ from max.graph import DeviceRef, Graph, TensorType, ops
 from max.graph import Module as GraphModule
 
 from max_whisper.cpu import all_cpu_instructions
-from max_whisper.graphs import KERNELS
+from max_whisper.graphs import packaged_kernels
 from max_whisper.graphs.packing import linear_size, pack_linear
 
 ROWS, COLUMNS, DEPTH = 1500, 1536, 384
@@ -37,10 +37,10 @@ def compiled(threads: int | None) -> dict[str, Model]:
                 TensorType(DType.uint8, [linear_size(COLUMNS, DEPTH, compute_type)], cpu),
             ]
             name = f"{instructions} {compute_type}"
-            with Graph(name, input_types=inputs, module=module, custom_extensions=[KERNELS]) as graph:
+            with Graph(name, input_types=inputs, module=module, custom_extensions=[packaged_kernels()]) as graph:
                 parameters = {"instructions": instructions, "weight": weight, "finish": "store"}
                 graph.output(*ops.custom("linear_alone", cpu, list(graph.inputs), [result], parameters))
-    return InferenceSession(threads, devices=[CPU()]).load_all(module, custom_extensions=[KERNELS])
+    return InferenceSession(threads, devices=[CPU()]).load_all(module, custom_extensions=[packaged_kernels()])
 
 
 def rate(model: Model, compute_type: str, runs: int) -> float:

@@ -9,7 +9,7 @@ from max.graph import DeviceRef, Graph, TensorType, ops
 from max.graph import Module as GraphModule
 
 from max_whisper.cpu import all_cpu_instructions
-from max_whisper.graphs import KERNELS
+from max_whisper.graphs import packaged_kernels
 from max_whisper.graphs.packing import linear_size, pack_linear, to_bfloat16
 
 INSTRUCTIONS = all_cpu_instructions()
@@ -29,7 +29,7 @@ def kernels() -> dict[str, Model]:
     cpu = DeviceRef.CPU()
 
     def trace(name: str, operation: str, inputs: list[TensorType], result: TensorType, **parameters: object) -> None:
-        with Graph(name, input_types=inputs, module=module, custom_extensions=[KERNELS]) as graph:
+        with Graph(name, input_types=inputs, module=module, custom_extensions=[packaged_kernels()]) as graph:
             graph.output(*ops.custom(operation, cpu, list(graph.inputs), [result], parameters))
 
     for instructions in INSTRUCTIONS:
@@ -48,7 +48,7 @@ def kernels() -> dict[str, Model]:
         keys = TensorType(DType.float32, ["heads", "positions", 64], cpu)
         inputs = [heads, keys, keys, TensorType(DType.int64, [3], cpu)]
         trace(f"attention {instructions}", "attention_alone", inputs, heads, instructions=instructions)
-    return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[KERNELS])
+    return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[packaged_kernels()])
 
 
 def execute(model: Model, *arrays: np.ndarray) -> np.ndarray:
