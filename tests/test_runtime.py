@@ -98,7 +98,7 @@ def test_the_name_changes_with_everything(tmp_path: Path, monkeypatch: pytest.Mo
         changed.setattr(driver, "__version__", "0.0.0")
         names.append(cache_key("whisper", dims, CPU, "float16", {}))
     with monkeypatch.context() as changed:
-        changed.setattr(runtime, "_cpu_architecture", lambda: "another CPU")
+        changed.setattr(runtime, "cpu_architecture", lambda: "another CPU")
         names.append(cache_key("whisper", dims, CPU, "float16", {}))
     with monkeypatch.context() as changed:
         kernels = shutil.copytree(graphs.KERNELS, tmp_path / "kernels")

@@ -5,7 +5,7 @@ import json
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from max_whisper import graphs
 from max_whisper.cache import cache_dir
 from max_whisper.checkpoint import Checkpoint
 from max_whisper.checkpoint.atomic import replacing
+from max_whisper.cpu import cpu_architecture, cpu_instructions
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.errors import DeviceError, OptionError
 from max_whisper.graph_sources import graph_sources
@@ -45,7 +46,7 @@ class Device:
     @property
     def architecture(self) -> str:
         """What compiled code depends on: the GPU's architecture, or the CPU's model and instruction sets."""
-        return self.driver.architecture_name if self.name == "gpu" else _cpu_architecture()
+        return self.driver.architecture_name if self.name == "gpu" else cpu_architecture()
 
 
 def select_device(name: str = "auto") -> Device:
@@ -177,16 +178,6 @@ def has_fused_graphs(dims: ModelDimensions, device: Device) -> bool:
     return device.name == "cpu" and fused.fits(dims)
 
 
-def cpu_instructions() -> str:
-    """The best of `graphs.fused.INSTRUCTIONS` that this CPU has, as Linux tells; elsewhere `plain`."""
-    flags = set(_cpu_architecture().split())
-    if {"amx_tile", "amx_int8", "amx_bf16"} <= flags:
-        return "amx"
-    if {"avx512f", "avx512_vnni", "avx512_bf16"} <= flags:
-        return "avx512"
-    return "plain"
-
-
 def load_alignment(
     checkpoint: Checkpoint,
     device: Device,
@@ -284,16 +275,3 @@ def cache_key(builder: str, dims: ModelDimensions, device: Device, stored: str, 
     }
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"{dims.n_audio_state}x{dims.n_audio_layer}x{dims.n_text_layer}-{device.name}-{stored}-{digest[:16]}"
-
-
-def _cpu_architecture() -> str:
-    """The CPU's model and features, as the system tells them."""
-    with suppress(OSError):
-        fields: dict[str, str] = {}
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            name, _, value = line.partition(":")
-            fields.setdefault(name.strip(), value.strip())
-        told = [fields[name] for name in ("model name", "CPU part", "flags", "Features") if name in fields]
-        if told:
-            return " ".join(told)
-    return f"{platform.machine()} {platform.processor()}"

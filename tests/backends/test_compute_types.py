@@ -19,7 +19,7 @@ from max_whisper.decoding.on_device import ChoiceRules
 from max_whisper.errors import OptionError
 from max_whisper.graphs.packing import Packing
 from max_whisper.progress import Step
-from max_whisper.runtime import Device, cpu_instructions, load_fused_graphs, select_device
+from max_whisper.runtime import Device, load_fused_graphs, select_device
 from max_whisper.transcriber import Transcriber
 
 AUDIO = Path(__file__).resolve().parents[2] / "audio_samples"
@@ -115,7 +115,3 @@ def test_weights_are_packed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     file.write_bytes(file.read_bytes()[:-64])
     packed_weights.packed_weights(checkpoint, packing, steps.append)
     assert len(steps) == 2
-
-
-def test_a_cpu_has_its_instructions() -> None:
-    assert cpu_instructions() in ("amx", "avx512", "plain")

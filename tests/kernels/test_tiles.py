@@ -8,14 +8,18 @@ from max.engine import InferenceSession, Model
 from max.graph import DeviceRef, Graph, TensorType, ops
 from max.graph import Module as GraphModule
 
-from max_whisper.graphs import KERNELS
+from max_whisper.cpu import all_cpu_instructions
+from max_whisper.graphs import packaged_kernels
 from max_whisper.graphs.packing import linear_size, pack_linear, to_bfloat16
-from max_whisper.runtime import cpu_instructions
 
-BEST = cpu_instructions()
-INSTRUCTIONS = {"amx": ("amx", "avx512", "plain"), "avx512": ("avx512", "plain"), "plain": ("plain",)}[BEST]
+INSTRUCTIONS = all_cpu_instructions()
 SHAPES = [(96, 192), (64, 80)]  # columns, depth: whole lines of 64 bytes, and a last one to be filled up
 TYPES = {"int8": DType.int8, "bfloat16": DType.bfloat16}
+
+
+def finish_of(compute_type: str, columns: int) -> str:
+    """One of the four linear layers has a GELU."""
+    return "gelu" if (compute_type, columns) == ("int8", 96) else "store"
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +29,13 @@ def kernels() -> dict[str, Model]:
     cpu = DeviceRef.CPU()
 
     def trace(name: str, operation: str, inputs: list[TensorType], result: TensorType, **parameters: object) -> None:
-        with Graph(name, input_types=inputs, module=module, custom_extensions=[KERNELS]) as graph:
+        with Graph(name, input_types=inputs, module=module, custom_extensions=[packaged_kernels()]) as graph:
             graph.output(*ops.custom(operation, cpu, list(graph.inputs), [result], parameters))
 
     for instructions in INSTRUCTIONS:
         for compute_type, weight in TYPES.items():
-            finish = "gelu" if compute_type == "int8" else "store"
             for columns, depth in SHAPES:
+                finish = finish_of(compute_type, columns)
                 inputs = [
                     TensorType(DType.float32, ["rows", depth], cpu),
                     TensorType(DType.float32, [2, depth], cpu),
@@ -52,11 +56,15 @@ def kernels() -> dict[str, Model]:
             kind=DType.bfloat16,
         )
         trace(f"window {instructions}", "window_attention_alone", inputs[:-1], heads, instructions=instructions)
-    return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[KERNELS])
+    return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[packaged_kernels()])
 
 
 def execute(model: Model, *arrays: np.ndarray) -> np.ndarray:
     return model.execute(*map(Buffer.from_numpy, arrays))[0].to_numpy()
+
+
+def packed_linear(weight: np.ndarray, bias: np.ndarray, compute_type: str) -> np.ndarray:
+    return np.concatenate([part.reshape(-1).view(np.uint8) for part in pack_linear(weight, bias, compute_type)])
 
 
 def rounded(values: np.ndarray) -> np.ndarray:
@@ -86,7 +94,7 @@ def test_a_linear_layer(
     generator = np.random.default_rng(rows)
     x, weight = (generator.standard_normal(shape, dtype=np.float32) for shape in ((rows, depth), (columns, depth)))
     scale, shift, bias = (generator.standard_normal(size, dtype=np.float32) for size in (depth, depth, columns))
-    packed = np.concatenate([part.reshape(-1).view(np.uint8) for part in pack_linear(weight, bias, compute_type)])
+    packed = packed_linear(weight, bias, compute_type)
     model = kernels[f"linear {instructions} {compute_type} {columns}"]
     result = execute(model, x, np.stack([scale, shift]), packed)
 
@@ -101,21 +109,66 @@ def test_a_linear_layer(
     lowest = values.min(axis=1, keepdims=True)
     row_steps = (values.max(axis=1, keepdims=True) - lowest) / 255
     bits = np.rint((values - lowest) / row_steps)
-    twin = gelu((lowest + row_steps * bits) @ (np.rint(weight / steps) * steps).T.astype(np.float64) + bias)
+    sums = (lowest + row_steps * bits) @ (np.rint(weight / steps) * steps).T.astype(np.float64) + bias
+    twin = gelu(sums) if finish_of(compute_type, columns) == "gelu" else sums
     np.testing.assert_allclose(result, twin, rtol=0, atol=3 * float((row_steps * np.abs(weight).max()).max()))
     # Of the GELU's probability 2e-5 may be wrong, and here and there a value falls to the other side of a half.
     assert np.mean(np.abs(result - twin) < 1e-3) > 0.9
 
 
 @pytest.mark.parametrize("weight", ["zeros", "ones"])
-def test_a_row_of_zeros_gives_the_bias(kernels: dict[str, Model], weight: str) -> None:
+@pytest.mark.parametrize("instructions", INSTRUCTIONS)
+def test_a_row_of_zeros_gives_the_bias(kernels: dict[str, Model], instructions: str, weight: str) -> None:
     columns, depth = SHAPES[0]
     bias = np.linspace(-3, 3, columns, dtype=np.float32)
-    parts = pack_linear(getattr(np, weight)((columns, depth), np.float32), bias, "int8")
-    packed = np.concatenate([part.reshape(-1).view(np.uint8) for part in parts])
+    packed = packed_linear(getattr(np, weight)((columns, depth), np.float32), bias, "int8")
     zeros = np.zeros((3, depth), np.float32)
-    result = execute(kernels[f"linear {BEST} int8 {columns}"], zeros, np.zeros((2, depth), np.float32), packed)
+    result = execute(kernels[f"linear {instructions} int8 {columns}"], zeros, np.zeros((2, depth), np.float32), packed)
     np.testing.assert_allclose(result, np.repeat(gelu(bias)[None], 3, axis=0), atol=1e-4)
+
+
+@pytest.mark.parametrize("instructions", INSTRUCTIONS)
+def test_sums_of_the_largest_values(kernels: dict[str, Model], instructions: str) -> None:
+    """Values and weights of 127 steps to either side, in all patterns of four: pairs of them exceed 16 bits."""
+    columns, depth = SHAPES[1]
+    signs = 1 - 2 * (np.arange(16)[:, None] >> np.arange(4) & 1)  # [16, 4]
+    weight = np.tile(signs, (columns // 16, depth // 4)).astype(np.float32)
+    packed = packed_linear(weight, np.zeros(columns, np.float32), "int8")
+    model = kernels[f"linear {instructions} int8 {columns}"]
+    x = np.zeros((33, depth), np.float32)
+    for pattern in signs:
+        row = np.tile(pattern, depth // 4).astype(np.float32)
+        result = execute(model, x, np.stack([np.ones(depth, np.float32), row]), packed)
+        np.testing.assert_allclose(result, np.tile(row @ weight.T, (33, 1)), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("compute_type", TYPES)
+@pytest.mark.parametrize("instructions", INSTRUCTIONS)
+def test_a_row_does_not_depend_on_how_many_there_are(
+    kernels: dict[str, Model], instructions: str, compute_type: str
+) -> None:
+    columns, depth = SHAPES[1]
+    generator = np.random.default_rng(0)
+    x, weight = (generator.standard_normal(shape, dtype=np.float32) for shape in ((33, depth), (columns, depth)))
+    packed = packed_linear(weight, np.zeros(columns, np.float32), compute_type)
+    model = kernels[f"linear {instructions} {compute_type} {columns}"]
+    normalization = np.stack([np.ones(depth, np.float32), np.zeros(depth, np.float32)])
+    together = execute(model, x, normalization, packed)
+    for rows in range(1, 33):
+        # Sums of integers are exact; those of floats are added up in another order.
+        tolerance = 0 if compute_type == "int8" else 1e-5
+        np.testing.assert_allclose(execute(model, x[:rows], normalization, packed), together[:rows], atol=tolerance)
+
+
+def test_all_kinds_of_instructions_give_the_same_int8_sums(kernels: dict[str, Model]) -> None:
+    columns, depth = SHAPES[1]
+    generator = np.random.default_rng(1)
+    x, weight = (generator.standard_normal(shape, dtype=np.float32) for shape in ((130, depth), (columns, depth)))
+    packed = packed_linear(weight, generator.standard_normal(columns, dtype=np.float32), "int8")
+    normalization = np.stack([np.ones(depth, np.float32), np.zeros(depth, np.float32)])
+    results = [execute(kernels[f"linear {name} int8 {columns}"], x, normalization, packed) for name in INSTRUCTIONS]
+    for result in results:
+        np.testing.assert_array_equal(result, results[0])
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,15 @@ _WEIGHTS = {
     "bfloat16x3": DType.float32,
 }
 """What the operations call weights of each of `packing.FORMATS`."""
-INSTRUCTIONS = ("amx", "avx512", "plain")
-"""What products are made of: tiles (AMX), dot products (AVX-512 with VNNI and BF16), or what every CPU has."""
+INSTRUCTIONS = ("amx", "avx512_bf16", "avx512_vnni", "avx512", "avx_vnni", "avx2", "i8mm", "dotprod", "plain")
+"""What products are made of; each is named by what it has beyond the next.
+
+amx: Intel's tiles, of int8 and bfloat16. avx512_bf16: AVX-512 with dot products of both. avx512_vnni: of int8. avx512:
+of neither. avx_vnni: AVX2 with dot products of int8. avx2: without. i8mm: Arm's matrix products of int8 and bfloat16.
+dotprod: Arm's dot products of int8. plain: registers of 128 bits, which every CPU has.
+
+Where there is no product of int8 or of bfloat16, the values are widened to int16 or float32 first.
+"""
 
 
 def block_bytes(packing: Packing) -> int:
@@ -78,7 +85,7 @@ def build_fused_graphs(dims: ModelDimensions, *, packing: Packing, instructions:
     add_log10_mel(module)
     # AMX has no products of float32; for as few rows as tokens are, sums of bfloat16 would be more to read.
     is_float = packing.tokens in ("float16", "float32")
-    reader = "avx512" if is_float and instructions == "amx" else instructions
+    reader = "avx512_bf16" if is_float and instructions == "amx" else instructions
     shapes = packed_shapes(dims, packing)
 
     def parameters(form: str, instructions: str = instructions) -> dict[str, bool | int | str | DType]:

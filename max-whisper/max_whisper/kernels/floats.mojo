@@ -15,6 +15,7 @@ same depth, float16 or float32.
 from std.memory import bitcast
 from std.sys import inlined_assembly
 
+from .instructions import has_avx512
 from .tiles import LINE, LINES, SIDE, TILE, Floats, keep, load, multiply, store, to_bfloat16, values_in_line
 
 
@@ -100,7 +101,7 @@ def _float_multiply[
         _multiply_split[parts_of[weight]()](left, left_stride, right, right_stride, steps)
     else:
         # As many sums as registers hold: 32 of 16 floats, or of 4; with AVX2 16 of 8.
-        comptime is_wide = instructions == "avx512"
+        comptime is_wide = has_avx512[instructions]()
         comptime most = 8 if is_wide else 4
         var row = 0
         while row < rows:

@@ -4,6 +4,7 @@ from std.math import erf, round
 from std.memory import bitcast
 from std.sys import inlined_assembly
 
+from .instructions import has_avx512_bf16
 from .tiles import Floats, to_bfloat16
 
 
@@ -31,7 +32,7 @@ def powers_of_two[instructions: StaticString](one: Floats, other: Floats) -> SIM
     error is below 0.7 %, in the root mean square 0.2 %; half of bfloat16's last digit is 0.4 %, in the root mean square
     0.17 %.
     """
-    comptime if instructions == "amx" or instructions == "avx512":
+    comptime if has_avx512_bf16[instructions]():
         # Above the point stands the exponent; of the fraction f below it the table has STEPS * (1 + f - 2^f), which is to
         # be taken away to make it the significand, by the first 6 bits.
         var table = SIMD[DType.uint8, 64](
@@ -90,7 +91,7 @@ def power_of_two(exponents: Floats) -> Floats:
 @always_inline
 def add_pairs[instructions: StaticString](sums: Floats, values: SIMD[DType.uint16, 32]) -> Floats:
     """Adds to each sum two of bfloat16, given as their bits."""
-    comptime if instructions == "amx" or instructions == "avx512":
+    comptime if has_avx512_bf16[instructions]():
         return inlined_assembly["vdpbf16ps $3, $2, $0", Floats, constraints="=v,0,v,v", has_side_effect=False](
             sums, values, SIMD[DType.uint16, 32](0x3F80)
         )

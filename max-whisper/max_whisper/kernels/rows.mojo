@@ -5,6 +5,7 @@ from std.sys import inlined_assembly, size_of
 
 from .floats import depth_of_tile, is_float, is_split, left_tile, split
 from .functions import larger, pack_words, smaller
+from .instructions import has_avx512_bf16, zero_of_int8
 from .tiles import LINE, LINES, TILE, Floats, load, store, to_bfloat16, values_in_line
 
 comptime EPSILON = Float32(1e-5)  # PyTorch's, of layer normalization
@@ -79,10 +80,12 @@ def store_floats[instructions: StaticString](values: Floats, line: Int, half: In
 def quantize[
     instructions: StaticString, source: DType
 ](row: Int, depth: Int, lowest: Float32, highest: Float32, tiles: Int, number: Int) -> SIMD[DType.float32, 2]:
-    """As `to_tiles` for a row of values between two: unsigned 8 bits, 255 steps from the lowest to the highest.
+    """As `to_tiles` for a row of values between two: 8 bits, 255 steps from the lowest to the highest.
 
-    Returns the step and the lowest: a value is about lowest + step * its 8 bits.
+    The bits are unsigned, or signed where the products on the left are of such (`zero_of_int8`). Returns the step and what
+    a value of zero bits stands for: a value is about that + step * its 8 bits.
     """
+    comptime is_signed = zero_of_int8[instructions]() == 0
     comptime in_line = values_in_line[DType.int8]()
     comptime size = size_of[Scalar[source]]()
     var steps = (depth + in_line - 1) // in_line
@@ -94,14 +97,18 @@ def quantize[
             if i + part * 16 < depth:
                 var some = load[source, 16](row + (i + part * 16) * size).cast[DType.float32]()
                 values[part] = (some - lowest) * factor
-        store[DType.uint8, 64](line + (i // in_line) * TILE, _to_bytes[instructions](values))
-    return SIMD[DType.float32, 2]((highest - lowest) / 255, lowest)
+        var bits = _to_bytes[instructions](values)
+        comptime if is_signed:
+            bits ^= 0x80  # less 128
+        store[DType.uint8, 64](line + (i // in_line) * TILE, bits)
+    var step = (highest - lowest) / 255
+    return SIMD[DType.float32, 2](step, lowest + 128 * step if is_signed else lowest)
 
 
 @always_inline
 def _to_bytes[instructions: StaticString](values: Array[Floats, 4]) -> SIMD[DType.uint8, 64]:
     """Values from 0 to 255, rounded."""
-    comptime if instructions == "amx" or instructions == "avx512":
+    comptime if has_avx512_bf16[instructions]():
         var words = Array[SIMD[DType.uint16, 32], 2](fill=SIMD[DType.uint16, 32](0))
         comptime for i in range(2):
             words[i] = pack_words(values[2 * i], values[2 * i + 1])

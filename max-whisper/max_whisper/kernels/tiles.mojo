@@ -7,7 +7,10 @@ other. That is how AMX reads its operands, and AVX-512's dot products (VNNI, BF1
 
 from std.ffi import external_call
 from std.memory import bitcast
-from std.sys import inlined_assembly, llvm_intrinsic
+from std.sys import inlined_assembly
+
+from .dots import product_of_lines
+from .instructions import has_avx512_bf16
 
 comptime SIDE = 32  # rows and columns of a result
 comptime LINE = 64  # bytes
@@ -47,7 +50,7 @@ def values_in_line[weight: DType]() -> Int:
 @always_inline
 def to_bfloat16[instructions: StaticString](values: Floats) -> SIMD[DType.uint16, 16]:
     """Values rounded to bfloat16, as their bits."""
-    comptime if instructions == "amx" or instructions == "avx512":
+    comptime if has_avx512_bf16[instructions]():
         return inlined_assembly[
             "vcvtneps2bf16 $1, $0", SIMD[DType.uint16, 16], constraints="=v,v", has_side_effect=False
         ](values)
@@ -84,8 +87,8 @@ def product[
 ](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
     """The product of `rows` rows, at most 32, and 32 columns over a depth of `steps` lines.
 
-    weight int8: unsigned 8-bit values on the left, signed ones on the right, int32 sums. bfloat16: both sides, float32
-    sums. left_stride, right_stride: bytes from the tiles of 16 rows or columns to those of the next 16.
+    weight int8: signed 8-bit values on the right, on the left too or unsigned ones (`zero_of_int8`), int32 sums.
+    bfloat16: both sides, float32 sums. left_stride, right_stride: bytes from the tiles of 16 rows or columns to those of the next 16.
     result: [32, 32] of 32 bits, to which the product is added if it `adds`; rows from `rows` on have no meaning.
     """
     multiply[instructions, weight, adds=adds](rows, left, left_stride, right, right_stride, steps, result)
@@ -106,10 +109,8 @@ def multiply[
             _multiply_amx[weight, adds](left, left_stride, right, right_stride, steps, result)
         else:
             _half_multiply_amx[weight, adds](left, right, right_stride, steps, result)
-    elif instructions == "avx512":
-        _product_avx512[weight, adds](rows, left, left_stride, right, right_stride, steps, result)
     else:
-        _product_plain[weight, adds](rows, left, left_stride, right, right_stride, steps, result)
+        product_of_lines[instructions, weight, adds](rows, left, left_stride, right, right_stride, steps, result)
 
 
 @always_inline
@@ -207,91 +208,3 @@ def _half_multiply_amx[weight: DType, adds: Bool](left: Int, right: Int, right_s
         inlined_assembly[step, NoneType, constraints="r,r,r,r,~{memory}", has_side_effect=True](
             left + offset, right + offset, right + right_stride + offset, Int(LINE)
         )
-
-
-@always_inline
-def _product_avx512[
-    weight: DType, adds: Bool
-](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
-    var row = 0
-    while row < rows:
-        var line = left + row // LINES * left_stride + row % LINES * LINE
-        var target = result + row * SIDE * 4
-        if rows - row >= 8:
-            _lines_avx512[weight, adds, 8](line, right, right_stride, steps, target)
-            row += 8
-        elif rows - row >= 4:
-            _lines_avx512[weight, adds, 4](line, right, right_stride, steps, target)
-            row += 4
-        else:
-            _lines_avx512[weight, adds, 1](line, right, right_stride, steps, target)
-            row += 1
-
-
-@always_inline
-def _lines_avx512[
-    weight: DType, adds: Bool, rows: Int
-](left: Int, right: Int, right_stride: Int, steps: Int, result: Int):
-    """The product of a few rows, whose sums stay in registers."""
-    comptime sum_type = DType.int32 if weight == DType.int8 else DType.float32
-    var sums = Array[SIMD[sum_type, 16], 2 * rows](fill=SIMD[sum_type, 16](0))
-    comptime if adds:
-        comptime for i in range(2 * rows):
-            sums[i] = load[sum_type, 16](result + i * 64)
-    for k in range(steps):
-        for line in range(LINES):
-            var place = k * TILE + line * LINE
-            var one = load[DType.int32, 16](right + place)
-            var other = load[DType.int32, 16](right + right_stride + place)
-            comptime for row in range(rows):
-                var values = SIMD[DType.int32, 16](load[DType.int32, 1](left + row * LINE + k * TILE + line * 4))
-                sums[2 * row] = _dot[weight](sums[2 * row], values, one)
-                sums[2 * row + 1] = _dot[weight](sums[2 * row + 1], values, other)
-    comptime for row in range(rows):
-        store[sum_type, 16](result + row * SIDE * 4, sums[2 * row])
-        store[sum_type, 16](result + row * SIDE * 4 + 64, sums[2 * row + 1])
-
-
-@always_inline
-def _dot[
-    weight: DType, sum_type: DType
-](sums: SIMD[sum_type, 16], left: SIMD[DType.int32, 16], right: SIMD[DType.int32, 16]) -> SIMD[sum_type, 16]:
-    """Adds to each sum the product of 4 bytes on both sides."""
-    comptime if weight == DType.int8:
-        return llvm_intrinsic["llvm.x86.avx512.vpdpbusd.512", SIMD[sum_type, 16]](
-            sums, bitcast[DType.uint8, 64](left), bitcast[DType.int8, 64](right)
-        )
-    else:
-        # Not as an intrinsic: LLVM knows a CPU by its model, and a virtual one may have more than its model tells.
-        return inlined_assembly["vdpbf16ps $3, $2, $0", SIMD[sum_type, 16], constraints="=v,0,v,v", has_side_effect=False](
-            sums, left, right
-        )
-
-
-def _product_plain[
-    weight: DType, adds: Bool
-](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
-    comptime is_int8 = weight == DType.int8
-    comptime left_type = DType.uint8 if is_int8 else weight
-    comptime sum_type = DType.int32 if is_int8 else DType.float32
-    comptime together = 4 if is_int8 else 2  # values of the depth in 4 bytes
-    comptime lanes = 16 * together
-    for row in range(rows):
-        for half in range(2):
-            # Each column has a lane for each of the values that lie together; they are added up at the end.
-            var sums = SIMD[sum_type, lanes](0)
-            for k in range(steps):
-                for line in range(LINES):
-                    var place = (row // LINES) * left_stride + k * TILE + (row % LINES) * LINE + line * 4
-                    var four_bytes = load[DType.int32, 1](left + place)
-                    var values = bitcast[left_type, lanes](SIMD[DType.int32, 16](four_bytes)).cast[sum_type]()
-                    var weights = load[weight, lanes](right + half * right_stride + k * TILE + line * LINE)
-                    sums = values * weights.cast[sum_type]() + sums
-            for column in range(16):
-                var place = result + (row * SIDE + half * 16 + column) * 4
-                var total = Scalar[sum_type](0)
-                comptime if adds:
-                    total = load[sum_type, 1](place)
-                for i in range(together):
-                    total += sums[column * together + i]
-                store(place, total)
