@@ -10,10 +10,13 @@ from max.engine import InferenceSession, Model
 from max.graph import DeviceRef, Graph, TensorType, ops
 from max.graph import Module as GraphModule
 
-from max_whisper.graphs import KERNELS
+from max_whisper.cpu import all_cpu_instructions
+from max_whisper.graphs.kernels import packaged_kernels
 from max_whisper.graphs.packing import linear_size, pack_linear, split_bfloat16
-from tests.kernels.test_tiles import INSTRUCTIONS, normalized
+from tests.kernels.test_tiles import normalized
 
+# Each way in which products of float32 differ: sums of bfloat16, and registers of 512, 256 and 128 bits.
+INSTRUCTIONS = [name for name in all_cpu_instructions() if name in ("amx", "avx512", "avx2", "dotprod", "plain")]
 COLUMNS, DEPTH = 64, 80  # a last tile along the depth that is to be filled up
 WEIGHTS = {"float16": DType.float16, "float32": DType.float32}
 EPSILON = float(np.finfo(np.float32).eps)
@@ -31,7 +34,7 @@ def kernels() -> dict[str, Model]:
     cpu = DeviceRef.CPU()
 
     def trace(name: str, operation: str, inputs: list[TensorType], result: TensorType, **parameters: object) -> None:
-        with Graph(name, input_types=inputs, module=module, custom_extensions=[KERNELS]) as graph:
+        with Graph(name, input_types=inputs, module=module, custom_extensions=[packaged_kernels()]) as graph:
             graph.output(*ops.custom(operation, cpu, list(graph.inputs), [result], parameters))
 
     for instructions in INSTRUCTIONS:
@@ -39,7 +42,9 @@ def kernels() -> dict[str, Model]:
             inputs = [
                 TensorType(DType.float32, ["rows", DEPTH], cpu),
                 TensorType(DType.float32, [2, DEPTH], cpu),
-                TensorType(DType.uint8, [linear_size(COLUMNS, DEPTH, form(weight, instructions))], cpu),
+                TensorType(DType.uint8, [linear_size(# Each way in which products of float32 differ: sums of bfloat16, and registers of 512, 256 and 128 bits.
+INSTRUCTIONS = [name for name in all_cpu_instructions() if name in ("amx", "avx512", "avx2", "dotprod", "plain")]
+COLUMNS, DEPTH, form(weight, instructions))], cpu),
             ]
             result = TensorType(DType.float32, ["rows", COLUMNS], cpu)
             name = f"linear {instructions} {weight}"
@@ -49,7 +54,7 @@ def kernels() -> dict[str, Model]:
         inputs = [heads, keys, keys, TensorType(DType.int64, [3], cpu)]
         name = f"attention {instructions}"
         trace(name, "attention_alone", inputs, heads, instructions=instructions, kind=DType.float32)
-    return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[KERNELS])
+    return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[packaged_kernels()])
 
 
 def execute(model: Model, *arrays: np.ndarray) -> np.ndarray:
@@ -62,7 +67,9 @@ def execute(model: Model, *arrays: np.ndarray) -> np.ndarray:
 def test_a_linear_layer_with_gelu(kernels: dict[str, Model], instructions: str, weight: str, rows: int) -> None:
     generator = np.random.default_rng(rows)
     x = generator.standard_normal((rows, DEPTH), dtype=np.float32)
-    values = generator.standard_normal((COLUMNS, DEPTH), dtype=np.float32).astype(weight).astype(np.float32) / 8
+    values = generator.standard_normal((# Each way in which products of float32 differ: sums of bfloat16, and registers of 512, 256 and 128 bits.
+INSTRUCTIONS = [name for name in all_cpu_instructions() if name in ("amx", "avx512", "avx2", "dotprod", "plain")]
+COLUMNS, DEPTH), dtype=np.float32).astype(weight).astype(np.float32) / 8
     scale, shift, bias = (generator.standard_normal(size, dtype=np.float32) for size in (DEPTH, DEPTH, COLUMNS))
     parts = pack_linear(values, bias, form(weight, instructions))
     packed = np.concatenate([part.reshape(-1).view(np.uint8) for part in parts])

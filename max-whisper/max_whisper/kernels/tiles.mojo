@@ -88,7 +88,8 @@ def product[
     """The product of `rows` rows, at most 32, and 32 columns over a depth of `steps` lines.
 
     weight int8: signed 8-bit values on the right, on the left too or unsigned ones (`zero_of_int8`), int32 sums.
-    bfloat16: both sides, float32 sums. left_stride, right_stride: bytes from the tiles of 16 rows or columns to those of the next 16.
+    bfloat16: both sides, float32 sums. left_stride, right_stride: bytes from the tiles of 16 rows or columns to those of
+    the next 16.
     result: [32, 32] of 32 bits, to which the product is added if it `adds`; rows from `rows` on have no meaning.
     """
     multiply[instructions, weight, adds=adds](rows, left, left_stride, right, right_stride, steps, result)
