@@ -42,9 +42,7 @@ def kernels() -> dict[str, Model]:
             inputs = [
                 TensorType(DType.float32, ["rows", DEPTH], cpu),
                 TensorType(DType.float32, [2, DEPTH], cpu),
-                TensorType(DType.uint8, [linear_size(# Each way in which products of float32 differ: sums of bfloat16, and registers of 512, 256 and 128 bits.
-INSTRUCTIONS = [name for name in all_cpu_instructions() if name in ("amx", "avx512", "avx2", "dotprod", "plain")]
-COLUMNS, DEPTH, form(weight, instructions))], cpu),
+                TensorType(DType.uint8, [linear_size(COLUMNS, DEPTH, form(weight, instructions))], cpu),
             ]
             result = TensorType(DType.float32, ["rows", COLUMNS], cpu)
             name = f"linear {instructions} {weight}"
@@ -67,9 +65,7 @@ def execute(model: Model, *arrays: np.ndarray) -> np.ndarray:
 def test_a_linear_layer_with_gelu(kernels: dict[str, Model], instructions: str, weight: str, rows: int) -> None:
     generator = np.random.default_rng(rows)
     x = generator.standard_normal((rows, DEPTH), dtype=np.float32)
-    values = generator.standard_normal((# Each way in which products of float32 differ: sums of bfloat16, and registers of 512, 256 and 128 bits.
-INSTRUCTIONS = [name for name in all_cpu_instructions() if name in ("amx", "avx512", "avx2", "dotprod", "plain")]
-COLUMNS, DEPTH), dtype=np.float32).astype(weight).astype(np.float32) / 8
+    values = generator.standard_normal((COLUMNS, DEPTH), dtype=np.float32).astype(weight).astype(np.float32) / 8
     scale, shift, bias = (generator.standard_normal(size, dtype=np.float32) for size in (DEPTH, DEPTH, COLUMNS))
     parts = pack_linear(values, bias, form(weight, instructions))
     packed = np.concatenate([part.reshape(-1).view(np.uint8) for part in parts])

@@ -527,9 +527,10 @@ struct DecoderStep:
     caches hold. padding: int64 [windows], how many of the first tokens stand for nothing. positions: int64 [positions],
     indices into the tokens. caches: uint8 [windows * slots, layers, bytes], updated. table: uint16 [windows, slots,
     capacity], the slot of the window in which each position of a hypothesis is; not read where there is one slot. The group
-    has as many hypotheses as slots, or one, which has the first. cross: uint8 [windows, layers, bytes], as `cross_keys_values` gives it for `audio` positions. parameters: uint8 [layers, bytes]; embedding: uint8
-    [bytes], the last normalization and the token embedding (both from graphs/packing.py); positional_embedding: float32
-    [n_text_ctx, width].
+    has as many hypotheses as slots, or one, which has the first. cross: uint8 [windows, layers, bytes], as
+    `cross_keys_values` gives it for `audio` positions. parameters: uint8 [layers, bytes]; embedding: uint8 [bytes], the
+    last normalization and the token embedding (both from graphs/packing.py); positional_embedding: float32 [n_text_ctx,
+    width].
     """
 
     @staticmethod
