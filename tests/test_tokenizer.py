@@ -198,3 +198,12 @@ def test_vocabulary_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     (tmp_path / "assets" / "gpt2.tiktoken").write_text("IQ== zero\n")
     with pytest.raises(CheckpointError, match="cannot read the vocabulary"):
         get_tokenizer(False)
+
+
+@pytest.mark.parametrize(
+    "text", [" -", "♪♪♪", " Hello, world", "", "a <| b", "<|nothing|>", "\ud800"]
+)  # the last is no text
+def test_plain_text_is_encoded_as_tiktoken_does(text: str) -> None:
+    tokenizer = get_tokenizer(multilingual=True)
+    assert all(name.startswith("<|") for name in tokenizer.special_tokens)
+    assert tokenizer.encode(text) == tokenizer.encoding.encode(text)
