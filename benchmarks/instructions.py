@@ -1,6 +1,7 @@
-"""The rate of a linear layer with each kind of instructions that this CPU has, on one thread and on all.
+"""The rate of a linear layer with each kind of instructions that this CPU has.
 
     python -m benchmarks.instructions
+    taskset -c 0 python -m benchmarks.instructions      # on one core
 
 A window's rows in the shape of tiny's first MLP layer: normalization and quantization of the rows are in the time.
 """
@@ -24,8 +25,8 @@ ROWS, COLUMNS, DEPTH = 1500, 1536, 384
 TYPES = {"int8": DType.int8, "bfloat16": DType.bfloat16}
 
 
-def compiled(threads: int | None) -> dict[str, Model]:
-    """A linear layer for each kind of instructions and compute type, by both names; threads: None for all."""
+def compiled() -> dict[str, Model]:
+    """A linear layer for each kind of instructions and compute type, by both names."""
     module = GraphModule()
     cpu = DeviceRef.CPU()
     result = TensorType(DType.float32, [ROWS, COLUMNS], cpu)
@@ -40,7 +41,7 @@ def compiled(threads: int | None) -> dict[str, Model]:
             with Graph(name, input_types=inputs, module=module, custom_extensions=[packaged_kernels()]) as graph:
                 parameters = {"instructions": instructions, "weight": weight, "finish": "store"}
                 graph.output(*ops.custom("linear_alone", cpu, list(graph.inputs), [result], parameters))
-    return InferenceSession(threads, devices=[CPU()]).load_all(module, custom_extensions=[packaged_kernels()])
+    return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[packaged_kernels()])
 
 
 def rate(model: Model, compute_type: str, runs: int) -> float:
@@ -62,12 +63,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=30, help="of each, after one (default: %(default)s)")
     runs = parser.parse_args().runs
-    print("| instructions | compute type | one thread | all threads |\n|---|---|---|---|")
-    one, every = compiled(1), compiled(None)
-    for name in one:
+    print("| instructions | compute type | 10^9 operations a second |\n|---|---|---|")
+    for name, model in compiled().items():
         instructions, compute_type = name.split()
-        rates = (f"{rate(models[name], compute_type, runs):,.0f}" for models in (one, every))
-        print(f"| {instructions} | {compute_type} | {' | '.join(rates)} |")
+        print(f"| {instructions} | {compute_type} | {rate(model, compute_type, runs):,.0f} |")
 
 
 if __name__ == "__main__":
