@@ -199,6 +199,8 @@ def load_alignment(
         session = engine.InferenceSession(devices=[device.driver])
         key = cache_key("alignment", dims, device, stored.name, {"heads": list(heads), "n_text": n_text})
         compiled, _ = _compile(session, device, key, build, "the alignment of words", "about a minute", progress)
+        if weights is None:
+            weights = graphs.weights_for_graphs(checkpoint.weights, dims, stored, "decoder.")
         return session.init(compiled, weights_registry=weights)
 
 
