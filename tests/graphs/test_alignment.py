@@ -2,20 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from max.driver import Buffer
 from whisper.model import disable_sdpa
 
 from benchmarks.random_models import random_checkpoint
 from max_whisper.backends import aligner as aligner_backend
-from max_whisper.backends import max as max_backend
 from max_whisper.backends.max import MaxFeatures, MaxModel
 from max_whisper.backends.torch import reference_model
 from max_whisper.checkpoint import Checkpoint, load_checkpoint
-from max_whisper.progress import Step
+from max_whisper.progress import Step, silent
 from max_whisper.runtime import select_device
 
 Noise = Callable[..., np.ndarray]
@@ -80,7 +79,7 @@ def test_a_large_batch_is_aligned_in_parts(
     aligner: MaxModel, features: MaxFeatures, tokens: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = aligner.cross_attention(features, tokens, N_TEXT)
-    monkeypatch.setattr(max_backend, "LOGITS_AT_ONCE", 1)
+    monkeypatch.setattr(aligner_backend, "LOGITS_AT_ONCE", 1)
     apart = aligner.cross_attention(features, tokens, N_TEXT)
     np.testing.assert_allclose(apart.scores, together.scores, atol=1e-4, rtol=0)
     np.testing.assert_allclose(apart.probabilities, together.probabilities, atol=1e-6, rtol=0)
@@ -140,8 +139,8 @@ def test_without_alignment_heads_the_upper_half_of_the_decoder_is_taken(
         raise InterruptedError
 
     monkeypatch.setattr(aligner_backend, "load_alignment", load_alignment)
-    monkeypatch.setattr(max_backend, "load_graphs", lambda *_, **__: SimpleNamespace(weights={}))
+    aligner = aligner_backend.Aligner(checkpoint, select_device("cpu"), silent)
     with pytest.raises(InterruptedError):
-        MaxModel(checkpoint, select_device("cpu")).cross_attention(MaxFeatures(1, None), np.zeros((1, 2)), N_TEXT)
+        aligner.cross_attention(Buffer.from_numpy(np.zeros((1, 1500, 384), np.float32)), np.zeros((1, 2)), N_TEXT)
     reference = reference_model(checkpoint, torch.device("cpu")).alignment_heads.indices()
     assert asked == [[(layer, head) for layer, head in reference.T.tolist()]]
