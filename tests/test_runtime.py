@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from max import driver
-from max.dtype import DType
 
 from max_whisper import graphs, runtime
 from max_whisper.checkpoint import load_checkpoint
@@ -89,7 +88,7 @@ def test_the_name_changes_with_everything(tmp_path: Path, monkeypatch: pytest.Mo
     dims = load_checkpoint("nano").dims
     names = [
         cache_key("whisper", dims, CPU, "float16", {}),
-        cache_key("whisper", dims, CPU, DType.float32, {}),
+        cache_key("whisper", dims, CPU, "float32", {}),
         cache_key("whisper", dims, CPU, "float16", {"every_layer": True}),
         cache_key("whisper", replace(dims, n_vocab=51866), CPU, "float16", {}),
         cache_key("whisper", dims, GpuLike("gpu", driver.CPU()), "float16", {}),

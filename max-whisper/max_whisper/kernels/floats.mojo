@@ -108,46 +108,41 @@ def _float_multiply[
             var line = left + row // LINES * left_stride + row % LINES * LINE
             var target = result + row * SIDE * 4
             if rows - row >= most:
-                _lines[weight, most, 2 if is_wide else 1, 1](line, right, right_stride, steps, target)
+                _lines[weight, most, 2 if is_wide else 1](line, right, right_stride, steps, target)
                 row += most
             elif is_wide and rows - row >= 4:
-                _lines[weight, 4, 2, 1](line, right, right_stride, steps, target)
+                _lines[weight, 4, 2](line, right, right_stride, steps, target)
                 row += 4
             else:
-                _lines[weight, 1, 2, 4 if is_wide else 2](line, right, right_stride, steps, target)
+                _lines[weight, 1, 2](line, right, right_stride, steps, target)
                 row += 1
 
 
 @always_inline
 def _lines[
-    weight: DType, rows: Int, halves: Int, unrolled: Int
+    weight: DType, rows: Int, halves: Int
 ](left: Int, right: Int, right_stride: Int, steps: Int, result: Int):
     """The product of a few rows, whose sums stay in registers: those of so many halves of the columns at a time.
 
-    unrolled: sums for each result, so that an addition need not wait for the last one.
+    Each result is one sum in the order of the depth, so that it does not depend on the rows beside it: a batch gives every
+    row what it gets alone.
     """
     comptime size = 2 if weight == DType.float16 else 4
     comptime for first in range(0, 2, halves):
-        var sums = Array[Floats, unrolled * rows * halves](fill=Floats(0))
+        var sums = Array[Floats, rows * halves](fill=Floats(0))
         for step in range(steps):
-            for line in range(0, LINES, unrolled):
-                comptime for number in range(unrolled):
-                    var weights = Array[Floats, halves](fill=Floats(0))
+            for line in range(LINES):
+                var weights = Array[Floats, halves](fill=Floats(0))
+                comptime for half in range(halves):
+                    var place = right + (first + half) * right_stride + (step * LINES + line) * 16 * size
+                    weights[half] = load[weight, 16](place).cast[DType.float32]()
+                comptime for row in range(rows):
+                    var values = Floats(load[DType.float32, 1](left + row * LINE + step * TILE + line * 4))
                     comptime for half in range(halves):
-                        var place = right + (first + half) * right_stride + (step * LINES + line + number) * 16 * size
-                        weights[half] = load[weight, 16](place).cast[DType.float32]()
-                    comptime for row in range(rows):
-                        var place = left + row * LINE + step * TILE + (line + number) * 4
-                        var values = Floats(load[DType.float32, 1](place))
-                        comptime for half in range(halves):
-                            comptime i = (number * rows + row) * halves + half
-                            sums[i] = values.fma(weights[half], sums[i])
+                        sums[row * halves + half] = values.fma(weights[half], sums[row * halves + half])
         comptime for row in range(rows):
             comptime for half in range(halves):
-                var total = sums[row * halves + half]
-                comptime for number in range(1, unrolled):
-                    total += sums[(number * rows + row) * halves + half]
-                store[DType.float32, 16](result + row * SIDE * 4 + (first + half) * 64, total)
+                store[DType.float32, 16](result + row * SIDE * 4 + (first + half) * 64, sums[row * halves + half])
 
 
 @always_inline
