@@ -15,7 +15,7 @@ from max_whisper import graphs, runtime
 from max_whisper.checkpoint import load_checkpoint
 from max_whisper.errors import CheckpointError, DeviceError
 from max_whisper.progress import Step
-from max_whisper.runtime import Device, cache_key, compile_graphs, load_graphs, select_device
+from max_whisper.runtime import Device, cache_key, compile_graphs, load_fused_graphs, load_graphs, select_device
 
 CPU = select_device("cpu")
 
@@ -66,12 +66,12 @@ def test_a_damaged_file_is_compiled_again(
 def test_compiling_ahead_reads_no_weights_and_is_what_loading_reads(
     monkeypatch: pytest.MonkeyPatch, messages: list[str], progress: Callable[[Step], None]
 ) -> None:
-    whole = compiled_file()
     nano = load_checkpoint("nano")
+    load_fused_graphs(nano, CPU, "float32")
     monkeypatch.setattr(type(nano.weights), "__getitem__", lambda *_: pytest.fail("read a weight"))
     monkeypatch.setattr(type(nano.weights), "stored", lambda *_: pytest.fail("read a weight"))
-    assert compile_graphs(nano, CPU, "float32", progress) == whole
-    assert messages == []
+    assert compile_graphs(nano, CPU, "float32", progress).is_file()
+    assert messages == []  # what loading has compiled is found
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_compiling(
