@@ -14,7 +14,7 @@ int main(int argc, char **argv) {
     long rows = atol(argv[2]), columns = atol(argv[3]), depth = atol(argv[4]);
     size_t inputs = rows * depth * sizeof(float), results = rows * columns * sizeof(float), packed = atol(argv[5]);
     void *x = room(inputs), *parameters = room(packed), *result = room(results);
-    void *memory = room(32 * 2 * (depth + 64) + 32 * 33 * sizeof(float));
+    void *memory = room(32 * 2 * (depth + 64) + 32 * 34 * sizeof(float));
     if (fread(x, 1, inputs, stdin) != inputs || fread(parameters, 1, packed, stdin) != packed) return 1;
     linear *run = strcmp(argv[1], "int8") ? linear_bfloat16 : linear_int8;
     run(rows, columns, depth, x, parameters, memory, result);

@@ -22,12 +22,13 @@ def linear_bfloat16(rows: Int, columns: Int, depth: Int, x: Int, parameters: Int
 def _linear[
     weight: DType
 ](rows: Int, columns: Int, depth: Int, x: Int, parameters: Int, memory: Int, result: Int):
-    """Up to 32 rows x float32 [rows, depth] -> result float32 [rows, columns]; memory for tiles and 32 x 33 sums."""
+    """Up to 32 rows x float32 [rows, depth] -> result float32 [rows, columns]; memory for tiles and 32 x 34 floats."""
     var linear = Linear[instructions, weight](parameters, columns, depth)
     var scales = memory + linear.side_size()
-    var block = scales + SIDE * 4
+    var block = scales + SIDE * 8
     for row in range(rows):
-        store(scales + row * 4, to_tiles[instructions, weight](x + row * depth * 4, depth, memory, row))
+        var scale = to_tiles[instructions, weight](x + row * depth * 4, depth, memory, row)
+        store[DType.float32, 2](scales + row * 8, scale)
     for column in range(0, columns, SIDE):
         linear.block(rows, memory, scales, column, block)
         for row in range(rows):

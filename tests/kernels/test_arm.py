@@ -51,9 +51,11 @@ def test_int8(linear: Linear, rows: int) -> None:
     generator = np.random.default_rng(rows)
     x, weight = (generator.standard_normal(shape, dtype=np.float32) for shape in ((rows, 80), (64, 80)))
     bias = generator.standard_normal(64, dtype=np.float32)
-    steps, row_steps = (np.abs(values).max(axis=1) / np.float32(127) for values in (weight, x))
-    whole = np.rint(x * (1 / row_steps)[:, None]) @ np.rint(weight / steps[:, None]).T
-    twin = whole * row_steps[:, None] * steps + bias
+    steps = np.abs(weight).max(axis=1, keepdims=True) / np.float32(127)
+    lowest = x.min(axis=1, keepdims=True)
+    row_steps = (x.max(axis=1, keepdims=True) - lowest) / np.float32(255)
+    values = lowest + np.rint((x - lowest) / row_steps) * row_steps
+    twin = values @ (np.rint(weight / steps) * steps).T + bias
     result = linear(x, weight, bias, "int8")
     # Here and there a value falls to the other side of a half.
     np.testing.assert_allclose(result, twin, rtol=0, atol=3 * float(row_steps.max() * np.abs(weight).max()))
