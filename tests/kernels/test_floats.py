@@ -1,19 +1,20 @@
 """Products of float32 against NumPy in float64, with every kind of instruction this CPU has."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
-from max.driver import CPU, Buffer
+from max.driver import CPU
 from max.dtype import DType
 from max.engine import InferenceSession, Model
-from max.graph import DeviceRef, Graph, TensorType, ops
+from max.graph import DeviceRef, TensorType
 from max.graph import Module as GraphModule
 
 from max_whisper.cpu import all_cpu_instructions
 from max_whisper.graphs.kernels import packaged_kernels
 from max_whisper.graphs.packing import linear_size, pack_linear, split_bfloat16
-from tests.kernels.test_tiles import normalized
+from tests.kernels.test_tiles import execute, normalized, trace_operation
 
 # Each way in which products of float32 differ: sums of bfloat16, and registers of 512, 256 and 128 bits.
 INSTRUCTIONS = [name for name in all_cpu_instructions() if name in ("amx", "avx512", "avx2", "dotprod", "plain")]
@@ -32,10 +33,7 @@ def kernels() -> dict[str, Model]:
     """Every kernel, compiled together."""
     module = GraphModule()
     cpu = DeviceRef.CPU()
-
-    def trace(name: str, operation: str, inputs: list[TensorType], result: TensorType, **parameters: object) -> None:
-        with Graph(name, input_types=inputs, module=module, custom_extensions=[packaged_kernels()]) as graph:
-            graph.output(*ops.custom(operation, cpu, list(graph.inputs), [result], parameters))
+    trace = partial(trace_operation, module)
 
     for instructions in INSTRUCTIONS:
         for weight, dtype in WEIGHTS.items():
@@ -53,10 +51,6 @@ def kernels() -> dict[str, Model]:
         name = f"attention {instructions}"
         trace(name, "attention_alone", inputs, heads, instructions=instructions, kind=DType.float32)
     return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[packaged_kernels()])
-
-
-def execute(model: Model, *arrays: np.ndarray) -> np.ndarray:
-    return model.execute(*map(Buffer.from_numpy, arrays))[0].to_numpy()
 
 
 @pytest.mark.parametrize("rows", [1, 3, 5, 16, 33, 130])

@@ -1,5 +1,7 @@
 """Linear layers and attention over tiles against their NumPy twins, with every kind of instruction this CPU has."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from max.driver import CPU, Buffer
@@ -22,15 +24,20 @@ def finish_of(compute_type: str, columns: int) -> str:
     return "gelu" if (compute_type, columns) == ("int8", 96) else "store"
 
 
+def trace_operation(
+    module: GraphModule, name: str, operation: str, inputs: list[TensorType], result: TensorType, **parameters: object
+) -> None:
+    """A graph that calls one operation."""
+    with Graph(name, input_types=inputs, module=module, custom_extensions=[packaged_kernels()]) as graph:
+        graph.output(*ops.custom(operation, DeviceRef.CPU(), list(graph.inputs), [result], parameters))
+
+
 @pytest.fixture(scope="module")
 def kernels() -> dict[str, Model]:
     """Every kernel, compiled together."""
     module = GraphModule()
     cpu = DeviceRef.CPU()
-
-    def trace(name: str, operation: str, inputs: list[TensorType], result: TensorType, **parameters: object) -> None:
-        with Graph(name, input_types=inputs, module=module, custom_extensions=[packaged_kernels()]) as graph:
-            graph.output(*ops.custom(operation, cpu, list(graph.inputs), [result], parameters))
+    trace = partial(trace_operation, module)
 
     for instructions in INSTRUCTIONS:
         for compute_type, weight in TYPES.items():
