@@ -185,6 +185,9 @@ struct WindowAttentionAlone:
                 var place = (head * rows + side) * HEAD * 4
                 pack_queries[instructions, DType.bfloat16, STEPS](query_data + place, HEAD * 4, some, 0, packed)
                 pack_queries[instructions, DType.bfloat16, STEPS](query_data + place + SIDE * 4, HEAD * 4, some, 1, packed)
-                attend_window[instructions](some, packed, head_keys, scratch, target_data + place, HEAD * 4)
+                attend_window[instructions](some, packed, head_keys, scratch, packed)
+                for i in range(0, some * HEAD, 16):
+                    var values = load[DType.bfloat16, 16](packed + i * 2).cast[DType.float32]()
+                    store[DType.float32, 16](target_data + place + i * 4, values)
         end_products[instructions]()
         room.free()

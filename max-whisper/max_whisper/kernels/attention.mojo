@@ -83,18 +83,26 @@ def pack_queries[
     The values are multiplied by 1 / sqrt(64), and by log2(e) because the softmax takes powers of two, in steps of
     1 / `steps`.
     """
+    for row in range(rows):
+        pack_query[instructions, kind, steps](block + row * stride, row, half, target)
+
+
+@always_inline
+def pack_query[
+    instructions: StaticString, kind: DType, steps: Int = 1
+](values: Int, row: Int, half: Int, target: Int):
+    """As `pack_queries` for one row, float32 [32]."""
     comptime scale = Float32(0.125 * 1.4426950408889634) * Float32(steps)
     comptime in_tile = depth_of_tile[instructions, kind]()
     comptime tile_size = left_tile[instructions, kind]()
-    for row in range(rows):
-        var line = target + row // LINES * tiles_of_head[instructions, kind]() * tile_size + row % LINES * LINE
-        comptime for part in range(2):
-            var values = load[DType.float32, 16](block + row * stride + part * 64) * scale
-            var place = line + (half * SIDE + part * 16) // in_tile * tile_size
-            comptime if kind == DType.float32:
-                store_floats[instructions](values, place, part)
-            else:
-                store[DType.uint16, 16](place + part * 32, to_bfloat16[instructions](values))
+    var line = target + row // LINES * tiles_of_head[instructions, kind]() * tile_size + row % LINES * LINE
+    comptime for part in range(2):
+        var scaled = load[DType.float32, 16](values + part * 64) * scale
+        var place = line + (half * SIDE + part * 16) // in_tile * tile_size
+        comptime if kind == DType.float32:
+            store_floats[instructions](scaled, place, part)
+        else:
+            store[DType.uint16, 16](place + part * 32, to_bfloat16[instructions](scaled))
 
 
 @always_inline

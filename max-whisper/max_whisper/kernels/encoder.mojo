@@ -12,14 +12,16 @@ from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, max, min
 from std.memory import alloc
+from std.sys import size_of
 
-from .attention import HEAD, Keys, Scratch, attend, block_size, kind_of, pack_key, pack_queries, pack_values
+from .attention import HEAD, Keys, Scratch, attend, block_size, kind_of, pack_key, pack_query, pack_values
 from .floats import depth_of_tile, is_float, left_tile
 from .functions import LOWEST_GELU, STEPS, gelu, gelu_float32, larger
-from .linear import Linear
+from .linear import ColumnParameters, Linear
 from .rows import normalize, quantize, store_floats, to_tiles
-from .tiles import LINE, LINES, SIDE, Floats, begin_products, end_products, keep, load, store, to_bfloat16
+from .tiles import LINE, LINES, SIDE, Floats, begin_products, end_products, line_of, load, store, to_bfloat16
 from .window_attention import WindowScratch, attend_window, pack_window_key
+from .work import NoWork, RowWork, do_rows
 
 comptime MOST_ROWS = 128  # that a task takes at once
 
@@ -80,9 +82,9 @@ struct Memory(ImplicitlyCopyable):
     var scales: Int  # float32 [128, 2]
     var highest: Int  # float32 [128, 16], whose largest is a row's largest hidden value of the MLP
     var tiles: Int  # [128, width] as tiles
-    var attended: Int  # float32 [128, width]; afterwards, for int8, the MLP's hidden values, bfloat16 [128, 4 * width]
+    var wide: Int  # for int8, the MLP's hidden values, bfloat16 [128, 4 * width]
     var hidden: Int  # [128, 4 * width] as tiles
-    var attention: Int  # a Scratch or WindowScratch; between its uses up to three blocks of sums
+    var attention: Int  # a Scratch or WindowScratch; between its uses two blocks of sums
 
     @staticmethod
     def size[instructions: StaticString, weight: DType](sizes: Sizes) -> Int:
@@ -100,9 +102,9 @@ struct Memory(ImplicitlyCopyable):
         var highest = scales + 8 * MOST_ROWS
         var tiles = highest + 64 * MOST_ROWS
         # The last tile along the depth may be filled up in part only.
-        var attended = tiles + size * MOST_ROWS * ceildiv(sizes.width, 64) * 64
-        var hidden = attended + 8 * MOST_ROWS * sizes.width
-        return Self(address, scales, highest, tiles, attended, hidden, hidden + 4 * size * MOST_ROWS * sizes.width)
+        var wide = tiles + size * MOST_ROWS * ceildiv(sizes.width, 64) * 64
+        var hidden = wide + (8 * MOST_ROWS * sizes.width if weight == DType.int8 else 0)
+        return Self(address, scales, highest, tiles, wide, hidden, hidden + 4 * size * MOST_ROWS * sizes.width)
 
 
 @fieldwise_init
@@ -136,63 +138,134 @@ def _normalized_tiles[
         store[DType.float32, 2](memory.scales + row * 8, scale)
 
 
+@fieldwise_init
+struct FinishRows[weight: DType](Copyable, RowWork):
+    """Makes results of a linear layer's sums, in their place."""
+
+    var parameters: ColumnParameters[Self.weight]
+    var sums: Int
+    var scales: Int
+
+    @always_inline
+    def line(self, number: Int) -> Int:
+        return self.sums + number * SIDE * 4
+
+    comptime TOGETHER = 1
+
+    @always_inline
+    def rows[count: Int](self, first: Int):
+        comptime for i in range(count):
+            var line = self.line(first + i)
+            comptime for half in range(2):
+                var result = self.parameters.finish[half](line, self.scales + (first + i) * 8)
+                store[DType.float32, 16](line + half * 64, result)
+
+
+@fieldwise_init
+struct PackQueries[instructions: StaticString, weight: DType](RowWork):
+    """Lays out results of a linear layer as one half of a head's width of queries."""
+
+    var finished: FinishRows[Self.weight]
+    var half: Int
+    var queries: Int
+
+    comptime TOGETHER = 1
+
+    @always_inline
+    def rows[count: Int](self, first: Int):
+        comptime kind = kind_of[Self.weight]()
+        comptime steps = 1 if is_float[Self.weight]() else STEPS
+        self.finished.rows[count](first)
+        comptime for i in range(count):
+            var row = first + i
+            pack_query[Self.instructions, kind, steps](self.finished.line(row), row, self.half, self.queries)
+
+
+@fieldwise_init
+struct PackKeys[instructions: StaticString, weight: DType](RowWork):
+    """Lays out results of a linear layer as one half of a head's width of keys."""
+
+    var finished: FinishRows[Self.weight]
+    var half: Int
+    var position: Int  # of the first
+    var keys: Int
+
+    comptime TOGETHER = 1
+
+    @always_inline
+    def rows[count: Int](self, first: Int):
+        self.finished.rows[count](first)
+        comptime for i in range(count):
+            var key, position = self.finished.line(first + i), self.position + first + i
+            comptime if is_float[Self.weight]():
+                pack_key[Self.instructions, DType.float32](key, self.half, position, self.keys)
+            else:
+                pack_window_key[Self.instructions](key, self.half, position, self.keys)
+
+
 def project[
     instructions: StaticString, weight: DType
 ](sizes: Sizes, part: Part, block: EncoderBlock[instructions, weight], memory: Memory):
     """The part's queries, keys and values."""
     _normalized_tiles[instructions, weight](part, sizes.width, block.attn_ln, memory)
     var linear = block.queries_keys_values
-    var result = memory.attention
-    for column in range(0, linear.columns, SIDE):
-        var kind = column // sizes.width
+    var blocks = Blocks(part, linear, memory.tiles, memory.attention)
+    blocks.begin()
+    for number in range(blocks.count()):
+        var column, rows, sums = blocks.column(number), blocks.rows(number), blocks.sums(number)
         var place = column % sizes.width // HEAD * sizes.head_size()
         var half = column % HEAD // SIDE
-        for side in range(part.sides()):
-            var rows = part.rows_of(side)
-            linear.block(
-                rows, memory.tiles + side * linear.side_size(), memory.scales + side * SIDE * 8, column, result
+        var here = part.first // SIDE + number % part.sides()
+        var finished = FinishRows(linear.parameters(column), sums, blocks.scales(number, memory))
+        if column < sizes.width:
+            var queries = part.queries + place + here * sizes.block
+            var pack = PackQueries[instructions](finished^, half, queries)
+            blocks.multiply_beside(number + 1, pack, rows)
+        elif column < 2 * sizes.width:
+            var pack = PackKeys[instructions](finished^, half, here * SIDE, part.keys + place)
+            blocks.multiply_beside(number + 1, pack, rows)
+        else:
+            blocks.multiply_beside(number + 1, finished, rows)
+            for row in range(rows, SIDE):
+                for i in range(0, SIDE, 16):
+                    store[DType.float32, 16](sums + (row * SIDE + i) * 4, Floats(0))
+            pack_values[instructions, kind_of[weight]()](sums, half, here, sizes.blocks(), part.values + place)
+
+
+def attend_rows[
+    instructions: StaticString, weight: DType
+](sizes: Sizes, part: Part, head: Int, memory: Memory):
+    """Attention of one head for the part's rows, in the place of their queries: [rows, 64], bfloat16 or float32."""
+    var place = head * sizes.head_size()
+    var keys = Keys(part.keys + place, part.values + place, sizes.blocks(), sizes.length)
+    for side in range(part.sides()):
+        var queries = part.queries + place + (part.first // SIDE + side) * sizes.block
+        comptime if is_float[weight]():
+            var scratch = Scratch.at[instructions, DType.float32](memory.attention, sizes.blocks())
+            attend[instructions, DType.float32](
+                part.rows_of(side), queries, keys, 0, sizes.length, 0, scratch, queries, HEAD * 4
             )
-            var number = part.first // SIDE + side
-            if kind == 0:
-                var queries = part.queries + place + number * sizes.block
-                comptime steps = 1 if is_float[weight]() else STEPS
-                pack_queries[instructions, kind_of[weight](), steps](result, SIDE * 4, rows, half, queries)
-            elif kind == 1:
-                for row in range(rows):
-                    var key, position = result + row * SIDE * 4, number * SIDE + row
-                    comptime if is_float[weight]():
-                        pack_key[instructions, DType.float32](key, half, position, part.keys + place)
-                    else:
-                        pack_window_key[instructions](key, half, position, part.keys + place)
-            else:
-                for row in range(rows, SIDE):
-                    for i in range(0, SIDE, 16):
-                        store[DType.float32, 16](result + (row * SIDE + i) * 4, Floats(0))
-                pack_values[instructions, kind_of[weight]()](result, half, number, sizes.blocks(), part.values + place)
+        else:
+            var scratch = WindowScratch.at(memory.attention)
+            attend_window[instructions](part.rows_of(side), queries, keys, scratch, queries)
 
 
 def finish[
     instructions: StaticString, weight: DType
 ](sizes: Sizes, part: Part, block: EncoderBlock[instructions, weight], memory: Memory):
-    """Attention, its output projection and the MLP of the part, in place; the window's keys and values are all there."""
+    """What follows on attention: its output projection and the MLP of the part, in place."""
     var width = sizes.width
-    for head in range(sizes.heads()):
-        var place = head * sizes.head_size()
-        var keys = Keys(part.keys + place, part.values + place, sizes.blocks(), sizes.length)
-        for side in range(part.sides()):
-            var queries = part.queries + place + (part.first // SIDE + side) * sizes.block
-            var result = memory.attended + (side * SIDE * width + head * HEAD) * 4
-            var rows = part.rows_of(side)
-            comptime if is_float[weight]():
-                var scratch = Scratch.at[instructions, DType.float32](memory.attention, sizes.blocks())
-                attend[instructions, DType.float32](
-                    rows, queries, keys, 0, sizes.length, 0, scratch, result, width * 4
-                )
-            else:
-                var scratch = WindowScratch.at(memory.attention)
-                attend_window[instructions](rows, queries, keys, scratch, result, width * 4)
+    comptime kind = kind_of[weight]()
+    comptime size = size_of[Scalar[kind]]()
     for row in range(part.rows):
-        var scale = to_tiles[instructions, weight](memory.attended + row * width * 4, width, memory.tiles, row)
+        var position = part.first + row
+        var place = part.queries + position // SIDE * sizes.block + position % SIDE * HEAD * size
+        for head in range(sizes.heads()):
+            comptime for i in range(0, HEAD, 16):
+                var values = load[kind, 16](place + i * size).cast[DType.float32]()
+                store[DType.float32, 16](memory.values + (head * HEAD + i) * 4, values)
+            place += sizes.head_size()
+        var scale = to_tiles[instructions, weight](memory.values, width, memory.tiles, row)
         store[DType.float32, 2](memory.scales + row * 8, scale)
     _add[instructions](part, block.out, memory.tiles, memory)
     _normalized_tiles[instructions, weight](part, width, block.mlp_ln, memory)
@@ -231,17 +304,48 @@ struct Blocks[instructions: StaticString, weight: DType](ImplicitlyCopyable):
         return self.places + number % 2 * SIDE * SIDE * 4
 
     @always_inline
-    def multiply(self, number: Int):
-        """Begin a product, if there is one of this number."""
-        if number < self.count():
-            var tiles = self.tiles + self.first(number) // SIDE * self.linear.side_size()
-            self.linear.multiply(self.rows(number), tiles, self.column(number), self.sums(number))
+    def scales(self, number: Int, memory: Memory) -> Int:
+        """Those of the rows."""
+        return memory.scales + self.first(number) * 8
 
     @always_inline
-    def keep(self, number: Int):
-        """Bring the sums of a product to their place."""
+    def begin(self):
+        """The first product."""
+        var none = NoWork()
+        self.multiply_beside(0, none, 0)
+
+    @always_inline
+    def multiply_beside[Work: RowWork, //](self, number: Int, work: Work, rows: Int):
+        """A product, if there is one of this number, and beside it so many rows of work."""
         if number < self.count():
-            keep[Self.instructions](self.rows(number), self.sums(number))
+            var tiles = self.tiles + self.first(number) // SIDE * self.linear.side_size()
+            self.linear.product_beside(
+                self.rows(number), tiles, self.column(number), self.sums(number), work, rows
+            )
+        else:
+            do_rows(work, 0, rows)
+
+
+@fieldwise_init
+struct AddRows[weight: DType](RowWork):
+    """Adds results of a linear layer to rows."""
+
+    var parameters: ColumnParameters[Self.weight]
+    var sums: Int
+    var scales: Int
+    var target: Int
+    var stride: Int
+
+    comptime TOGETHER = 1
+
+    @always_inline
+    def rows[count: Int](self, first: Int):
+        comptime for i in range(count):
+            var row = first + i
+            var place = self.target + row * self.stride
+            comptime for half in range(2):
+                var added = self.parameters.finish[half](self.sums + row * SIDE * 4, self.scales + row * 8)
+                store[DType.float32, 16](place + half * 64, load[DType.float32, 16](place + half * 64) + added)
 
 
 def _add[
@@ -249,19 +353,61 @@ def _add[
 ](part: Part, linear: Linear[instructions, weight], tiles: Int, memory: Memory):
     """Add a linear layer's results to the part's rows."""
     var blocks = Blocks(part, linear, tiles, memory.attention)
-    blocks.multiply(0)
-    blocks.keep(0)
+    blocks.begin()
     for number in range(blocks.count()):
-        # The next product is under way while this one's sums become results.
-        blocks.multiply(number + 1)
-        var parameters = linear.parameters(blocks.column(number))
-        for i in range(blocks.rows(number)):
-            var row = blocks.first(number) + i
-            var place = part.x + ((part.first + row) * linear.columns + blocks.column(number)) * 4
-            comptime for half in range(2):
-                var added = parameters.finish[half](blocks.sums(number) + i * SIDE * 4, memory.scales + row * 8)
-                store[DType.float32, 16](place + half * 64, load[DType.float32, 16](place + half * 64) + added)
-        blocks.keep(number + 1)
+        var column = blocks.column(number)
+        var stride = linear.columns * 4
+        var target = part.x + (part.first + blocks.first(number)) * stride + column * 4
+        var add = AddRows(
+            linear.parameters(column), blocks.sums(number), blocks.scales(number, memory), target, stride
+        )
+        blocks.multiply_beside(number + 1, add, blocks.rows(number))
+
+
+@fieldwise_init
+struct WidenRows[instructions: StaticString, weight: DType](RowWork):
+    """GELU of results of a linear layer: for int8 as bfloat16 [rows, depth], otherwise as tiles for the second half."""
+
+    var parameters: ColumnParameters[Self.weight]
+    var sums: Int
+    var scales: Int
+    var first: Int  # row
+    var column: Int
+    var depth: Int
+    var memory: Memory
+
+    comptime TOGETHER = 2
+
+    @always_inline
+    def rows[count: Int](self, first: Int):
+        comptime in_tile = depth_of_tile[Self.instructions, Self.weight]()
+        comptime tile_size = left_tile[Self.instructions, Self.weight]()
+        var values = SIMD[DType.float32, 32 * count](0)
+        comptime for i in range(2 * count):
+            var row = first + i // 2
+            var line = self.sums + row * SIDE * 4
+            values = values.insert[offset=i * 16](self.parameters.finish[i % 2](line, self.scales + row * 8))
+        values = gelu_float32(values) if is_float[Self.weight]() else gelu(values)
+        comptime for i in range(count):
+            var row = self.first + first + i
+            var one = values.slice[16, offset=i * 32]()
+            var other = values.slice[16, offset=i * 32 + 16]()
+            comptime if Self.weight == DType.int8:
+                var place = self.memory.wide + (row * self.depth + self.column) * 2
+                var highest = self.memory.highest + row * 64
+                store[DType.float32, 16](highest, larger(load[DType.float32, 16](highest), larger(one, other)))
+                store[DType.uint16, 16](place, to_bfloat16[Self.instructions](one))
+                store[DType.uint16, 16](place + 32, to_bfloat16[Self.instructions](other))
+            else:
+                var tiles = self.memory.hidden + self.column // in_tile * tile_size
+                var place = line_of(tiles, row, self.depth // in_tile * tile_size)
+                comptime if is_float[Self.weight]():
+                    comptime next = 16 // in_tile * tile_size  # with 32 values in a tile it is the same one
+                    store_floats[Self.instructions](one, place, 0)
+                    store_floats[Self.instructions](other, place + next, 1)
+                else:
+                    store[DType.uint16, 16](place, to_bfloat16[Self.instructions](one))
+                    store[DType.uint16, 16](place + 32, to_bfloat16[Self.instructions](other))
 
 
 def _widen[
@@ -269,44 +415,29 @@ def _widen[
 ](part: Part, linear: Linear[instructions, weight], memory: Memory):
     """The first half of the MLP: GELU of a linear layer, as tiles for the second half."""
     var depth = linear.columns
-    comptime in_tile = depth_of_tile[instructions, weight]()
-    comptime tile_size = left_tile[instructions, weight]()
     comptime if weight == DType.int8:
         for row in range(part.rows):
             store[DType.float32, 16](memory.highest + row * 64, Floats(LOWEST_GELU))
     var blocks = Blocks(part, linear, memory.tiles, memory.attention)
-    blocks.multiply(0)
-    blocks.keep(0)
+    blocks.begin()
     for number in range(blocks.count()):
-        blocks.multiply(number + 1)
         var column = blocks.column(number)
-        var parameters = linear.parameters(column)
-        for i in range(blocks.rows(number)):
-            var row = blocks.first(number) + i
-            var line = blocks.sums(number) + i * SIDE * 4
-            var one = parameters.finish[0](line, memory.scales + row * 8)
-            var other = parameters.finish[1](line, memory.scales + row * 8)
-            var tile = memory.hidden + (row // LINES * (depth // in_tile) + column // in_tile) * tile_size
-            var place = tile + row % LINES * LINE
-            comptime if is_float[weight]():
-                comptime next = 16 // in_tile * tile_size  # with 32 values in a tile it is the same one
-                store_floats[instructions](gelu_float32(one), place, 0)
-                store_floats[instructions](gelu_float32(other), place + next, 1)
-            else:
-                one, other = gelu(one), gelu(other)
-                comptime if weight == DType.int8:
-                    place = memory.attended + (row * depth + column) * 2
-                    var highest = load[DType.float32, 16](memory.highest + row * 64)
-                    store[DType.float32, 16](memory.highest + row * 64, larger(highest, larger(one, other)))
-                store[DType.uint16, 16](place, to_bfloat16[instructions](one))
-                store[DType.uint16, 16](place + 32, to_bfloat16[instructions](other))
-        blocks.keep(number + 1)
+        var widen = WidenRows[instructions](
+            linear.parameters(column),
+            blocks.sums(number),
+            blocks.scales(number, memory),
+            blocks.first(number),
+            column,
+            depth,
+            memory,
+        )
+        blocks.multiply_beside(number + 1, widen, blocks.rows(number))
     comptime if weight == DType.int8:
         # A row's scale is known when all of its columns are. GELU's lowest value is, always.
         for row in range(part.rows):
             var highest = load[DType.float32, 16](memory.highest + row * 64).reduce_max()
             var scale = quantize[instructions, DType.bfloat16](
-                memory.attended + row * depth * 2, depth, LOWEST_GELU, highest, memory.hidden, row
+                memory.wide + row * depth * 2, depth, LOWEST_GELU, highest, memory.hidden, row
             )
             store[DType.float32, 2](memory.scales + row * 8, scale)
 
@@ -351,22 +482,28 @@ struct EncoderBlocks:
             var block = EncoderBlock[instructions, weight].at(layers + layer * layer_size, sizes.width)
 
             @always_inline
+            def part_of(window: Int, first: Int, rows: Int) {imm} -> Part:
+                var queries = tensors + window * sizes.window_size()
+                return Part(
+                    values + window * sizes.length * sizes.width * 4,
+                    queries,
+                    queries + tensor_size,
+                    queries + 2 * tensor_size,
+                    first,
+                    min(rows, sizes.length - first),
+                )
+
+            @always_inline
+            def memory_of(number: Int) {imm} -> Memory:
+                var own = tensors + 3 * tensor_size + number * Memory.size[instructions, weight](sizes)
+                return Memory.at[instructions, weight](own, sizes)
+
+            @always_inline
             def over_parts[is_last: Bool](number: Int) {imm}:
-                var own_memory = tensors + 3 * tensor_size + number * Memory.size[instructions, weight](sizes)
-                var own = Memory.at[instructions, weight](own_memory, sizes)
+                var own = memory_of(number)
                 begin_products[instructions]()
                 for index in range(n_parts * number // n_threads, n_parts * (number + 1) // n_threads):
-                    var window = index // parts
-                    var first = index % parts * together * SIDE
-                    var queries = tensors + window * sizes.window_size()
-                    var part = Part(
-                        values + window * sizes.length * sizes.width * 4,
-                        queries,
-                        queries + tensor_size,
-                        queries + 2 * tensor_size,
-                        first,
-                        min(together * SIDE, sizes.length - first),
-                    )
+                    var part = part_of(index // parts, index % parts * together * SIDE, together * SIDE)
                     comptime if is_last:
                         finish[instructions](sizes, part, block, own)
                         if layer == n_layers - 1:
@@ -380,9 +517,22 @@ struct EncoderBlocks:
             def projecting(number: Int) {imm}:
                 over_parts[False](number)
 
+            def attending(number: Int) {imm}:
+                # The sides of a head follow each other, so that its keys and values stay in the core's cache.
+                var own = memory_of(number)
+                var sides = sizes.blocks()
+                var n_sides = sizes.windows * sizes.heads() * sides
+                begin_products[instructions]()
+                for index in range(n_sides * number // n_threads, n_sides * (number + 1) // n_threads):
+                    var head = index // sides
+                    var part = part_of(head // sizes.heads(), index % sides * SIDE, SIDE)
+                    attend_rows[instructions, weight](sizes, part, head % sizes.heads(), own)
+                end_products[instructions]()
+
             def finishing(number: Int) {imm}:
                 over_parts[True](number)
 
             sync_parallelize(projecting, n_threads)
+            sync_parallelize(attending, n_threads)
             sync_parallelize(finishing, n_threads)
         memory.free()

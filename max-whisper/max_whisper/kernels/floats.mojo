@@ -15,8 +15,10 @@ same depth, float16 or float32.
 from std.memory import bitcast
 from std.sys import inlined_assembly
 
+from .amx import multiply_split, store_tiles
 from .instructions import has_avx512
-from .tiles import LINE, LINES, SIDE, TILE, Floats, keep, load, multiply, store, to_bfloat16, values_in_line
+from .tiles import LINE, LINES, SIDE, TILE, Floats, load, product_beside, store, to_bfloat16, values_in_line
+from .work import NoWork, RowWork, do_rows
 
 
 @always_inline
@@ -66,19 +68,37 @@ def any_product[
     instructions: StaticString, weight: DType
 ](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
     """`product`, also where weights are floats."""
-    any_multiply[instructions, weight](rows, left, left_stride, right, right_stride, steps, result)
-    keep[instructions](rows, result)
+    var none = NoWork()
+    any_product_beside[instructions, weight](
+        rows, left, left_stride, right, right_stride, steps, result, none, 0
+    )
 
 
 @always_inline
-def any_multiply[
-    instructions: StaticString, weight: DType
-](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
-    """`multiply`, also where weights are floats."""
-    comptime if is_float[weight]():
-        _float_multiply[instructions, weight](rows, left, left_stride, right, right_stride, steps, result)
+def any_product_beside[
+    Work: RowWork, //, instructions: StaticString, weight: DType
+](
+    rows: Int,
+    left: Int,
+    left_stride: Int,
+    right: Int,
+    right_stride: Int,
+    steps: Int,
+    result: Int,
+    work: Work,
+    work_rows: Int,
+):
+    """`product_beside`, also where weights are floats."""
+    comptime if is_split[instructions, weight]():
+        multiply_split[parts_of[weight]()](rows, left, left_stride, right, right_stride, steps, work, work_rows)
+        store_tiles(rows, result)
+    elif is_float[weight]():
+        _float_product[instructions, weight](rows, left, left_stride, right, right_stride, steps, result)
+        do_rows(work, 0, work_rows)
     else:
-        multiply[instructions, weight](rows, left, left_stride, right, right_stride, steps, result)
+        product_beside[instructions, weight](
+            rows, left, left_stride, right, right_stride, steps, result, work, work_rows
+        )
 
 
 @always_inline
@@ -93,29 +113,26 @@ def split[instructions: StaticString](values: Floats) -> Array[SIMD[DType.uint16
 
 
 @always_inline
-def _float_multiply[
+def _float_product[
     instructions: StaticString, weight: DType
 ](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
-    """As `multiply`, over a depth of `steps` tiles."""
-    comptime if is_split[instructions, weight]():
-        _multiply_split[parts_of[weight]()](left, left_stride, right, right_stride, steps)
-    else:
-        # As many sums as registers hold: 32 of 16 floats, or of 4; with AVX2 16 of 8.
-        comptime is_wide = has_avx512[instructions]()
-        comptime most = 8 if is_wide else 4
-        var row = 0
-        while row < rows:
-            var line = left + row // LINES * left_stride + row % LINES * LINE
-            var target = result + row * SIDE * 4
-            if rows - row >= most:
-                _lines[weight, most, 2 if is_wide else 1](line, right, right_stride, steps, target)
-                row += most
-            elif is_wide and rows - row >= 4:
-                _lines[weight, 4, 2](line, right, right_stride, steps, target)
-                row += 4
-            else:
-                _lines[weight, 1, 2](line, right, right_stride, steps, target)
-                row += 1
+    """As `product`, over a depth of `steps` tiles."""
+    # As many sums as registers hold: 32 of 16 floats, or of 4; with AVX2 16 of 8.
+    comptime is_wide = has_avx512[instructions]()
+    comptime most = 8 if is_wide else 4
+    var row = 0
+    while row < rows:
+        var line = left + row // LINES * left_stride + row % LINES * LINE
+        var target = result + row * SIDE * 4
+        if rows - row >= most:
+            _lines[weight, most, 2 if is_wide else 1](line, right, right_stride, steps, target)
+            row += most
+        elif is_wide and rows - row >= 4:
+            _lines[weight, 4, 2](line, right, right_stride, steps, target)
+            row += 4
+        else:
+            _lines[weight, 1, 2](line, right, right_stride, steps, target)
+            row += 1
 
 
 @always_inline
@@ -143,38 +160,3 @@ def _lines[
         comptime for row in range(rows):
             comptime for half in range(halves):
                 store[DType.float32, 16](result + row * SIDE * 4 + (first + half) * 64, sums[row * halves + half])
-
-
-@always_inline
-def _multiply_split[parts: Int](left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int):
-    """Tiles 4 and 5 hold a part of 32 rows, 6 and 7 one of 32 columns; the least products come first."""
-    comptime left_0 = "tileloadd ($0,$4,1), %tmm4\ntileloadd ($1,$4,1), %tmm5\n"
-    comptime left_1 = "tileloadd 1024($0,$4,1), %tmm4\ntileloadd 1024($1,$4,1), %tmm5\n"
-    comptime left_2 = "tileloadd 2048($0,$4,1), %tmm4\ntileloadd 2048($1,$4,1), %tmm5\n"
-    comptime right_0 = "tileloadd ($2,$4,1), %tmm6\ntileloadd ($3,$4,1), %tmm7\n"
-    comptime right_1 = "tileloadd 1024($2,$4,1), %tmm6\ntileloadd 1024($3,$4,1), %tmm7\n"
-    comptime right_2 = "tileloadd 2048($2,$4,1), %tmm6\ntileloadd 2048($3,$4,1), %tmm7\n"
-    comptime dots = (
-        "tdpbf16ps %tmm6, %tmm4, %tmm0\n"
-        "tdpbf16ps %tmm6, %tmm5, %tmm2\n"
-        "tdpbf16ps %tmm7, %tmm4, %tmm1\n"
-        "tdpbf16ps %tmm7, %tmm5, %tmm3\n"
-    )
-    comptime common = left_1 + right_1 + dots + left_0 + dots + right_0 + dots + left_1 + dots + left_2 + dots
-    comptime step = common if parts == 2 else left_0 + right_2 + dots + common
-    inlined_assembly[
-        "tilezero %tmm0\ntilezero %tmm1\ntilezero %tmm2\ntilezero %tmm3",
-        NoneType,
-        constraints="",
-        has_side_effect=True,
-    ]()
-    for k in range(steps):
-        var on_left = k * 3 * TILE
-        var on_right = k * parts * TILE
-        inlined_assembly[step, NoneType, constraints="r,r,r,r,r,~{memory}", has_side_effect=True](
-            left + on_left,
-            left + left_stride + on_left,
-            right + on_right,
-            right + right_stride + on_right,
-            Int(LINE),
-        )

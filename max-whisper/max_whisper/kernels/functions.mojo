@@ -9,13 +9,13 @@ from .tiles import Floats, to_bfloat16
 
 
 @always_inline
-def larger(one: Floats, other: Floats) -> Floats:
+def larger(one: SIMD[DType.float32, _], other: type_of(one)) -> type_of(one):
     """The larger of each pair of numbers; `max` takes three instructions because it also says what NaN gives."""
     return one.gt(other).select(one, other)
 
 
 @always_inline
-def smaller(one: Floats, other: Floats) -> Floats:
+def smaller(one: SIMD[DType.float32, _], other: type_of(one)) -> type_of(one):
     """The smaller of each pair of numbers."""
     return one.lt(other).select(one, other)
 
@@ -127,7 +127,7 @@ def exponential(x: Floats) -> Floats:
 
 
 @always_inline
-def gelu(x: Floats) -> Floats:
+def gelu(x: SIMD[DType.float32, _]) -> type_of(x):
     """The Gaussian error linear unit x * P(X <= x) (Hendrycks and Gimpel 2016), the probability wrong by 2e-5 at most.
 
     The probability less one half is an odd polynomial between -4.3 and 4.3, fitted so that the largest error is least.
@@ -136,17 +136,18 @@ def gelu(x: Floats) -> Floats:
         -1.9565257e-12, 2.1995795e-10, -1.1111306e-08, 3.3617826e-07, -6.8728823e-06,
         1.0178968e-04, -1.1408245e-03, 9.8803453e-03, -6.6396564e-02, 3.9890933e-01,
     ]
-    var clipped = smaller(larger(x, Floats(-4.3)), Floats(4.3))
+    comptime Values = type_of(x)
+    var clipped = smaller(larger(x, Values(-4.3)), Values(4.3))
     var square = clipped * clipped
     comptime first = coefficients[0]
-    var series = Floats(first)
+    var series = Values(first)
     comptime for i in range(1, 10):
         comptime next = coefficients[i]
-        series = series.fma(square, Floats(next))
-    return x * clipped.fma(series, Floats(0.5))
+        series = series.fma(square, Values(next))
+    return x * clipped.fma(series, Values(0.5))
 
 
 @always_inline
-def gelu_float32(x: Floats) -> Floats:
+def gelu_float32(x: SIMD[DType.float32, _]) -> type_of(x):
     """The Gaussian error linear unit to the precision of float32."""
-    return x * Floats(0.5) * (1 + erf(x * Floats(0.7071067811865476)))
+    return x * 0.5 * (1 + erf(x * 0.7071067811865476))

@@ -1,7 +1,8 @@
 """Linear layers over tiles: weights as one block of memory, results 32 x 32 at a time."""
 
-from .floats import any_multiply, depth_of_tile, is_float, left_tile, right_tile
-from .tiles import LINES, SIDE, TILE, Floats, keep, load, store
+from .floats import any_product_beside, depth_of_tile, is_float, left_tile, right_tile
+from .tiles import LINES, SIDE, TILE, Floats, load, store
+from .work import NoWork, RowWork
 
 
 @fieldwise_init
@@ -73,8 +74,8 @@ struct Linear[instructions: StaticString, weight: DType](ImplicitlyCopyable):
 
         scales: float32 [rows, 2], what `to_tiles` returned for each row.
         """
-        self.multiply(rows, left, column, result)
-        keep[Self.instructions](rows, result)
+        var none = NoWork()
+        self.product_beside(rows, left, column, result, none, 0)
         var parameters = self.parameters(column)
         for row in range(rows):
             var place = result + row * SIDE * 4
@@ -82,14 +83,16 @@ struct Linear[instructions: StaticString, weight: DType](ImplicitlyCopyable):
                 store[DType.float32, 16](place + half * 64, parameters.finish[half](place, scales + row * 8))
 
     @always_inline
-    def multiply(self, rows: Int, left: Int, column: Int, result: Int):
-        """Up to 32 rows of tiles times 32 columns from `column` on: [32, 32], there after `keep`.
+    def product_beside[
+        Work: RowWork, //
+    ](self, rows: Int, left: Int, column: Int, result: Int, work: Work, work_rows: Int):
+        """Up to 32 rows of tiles times 32 columns from `column` on, [32, 32], beside so many rows of work.
 
         `ColumnParameters.finish` makes results of these sums.
         """
         var tiles = self.tiles() + column // LINES * self.panel_size()
-        any_multiply[Self.instructions, Self.weight](
-            rows, left, self.side_size() // 2, tiles, self.panel_size(), self.steps(), result
+        any_product_beside[Self.instructions, Self.weight](
+            rows, left, self.side_size() // 2, tiles, self.panel_size(), self.steps(), result, work, work_rows
         )
 
     @always_inline

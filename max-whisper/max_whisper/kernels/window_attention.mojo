@@ -7,9 +7,11 @@ bits and packed as AVX-512 packs them, come in the order of the positions.
 
 from std.math import max, min
 
-from .attention import LOWEST, Keys, block_size
+from .amx import hold_queries, multiply_queries
+from .attention import HEAD, LOWEST, Keys, block_size
 from .functions import BIAS, STEPS, add_pairs, larger, powers_of_two
-from .tiles import LINE, LINES, SIDE, TILE, Floats, keep, load, multiply, product, store, to_bfloat16
+from .tiles import LINE, LINES, SIDE, TILE, Floats, line_of, load, product, product_beside, store, to_bfloat16
+from .work import NoWork, RowWork, do_rows
 
 comptime CHUNK = 8  # blocks of positions whose weights are made before their values are added
 comptime BLOCK = block_size["plain", DType.bfloat16]()  # the same for all instructions
@@ -21,7 +23,7 @@ comptime MOST = Float32(2) ** 100  # that weights may add up to
 struct WindowScratch(ImplicitlyCopyable):
     """A task's own memory for attention to a window."""
 
-    var block: Int  # float32 [3, 32, 32], scores of three blocks of positions; free between calls of `attend_window`
+    var block: Int  # float32 [2, 32, 32], scores of two blocks of positions; free between calls of `attend_window`
     var weights: Int  # bfloat16 [32, 32 * CHUNK] as tiles
     var sums: Int  # float32 [2, 32, 32], weighted values of each half of the head's width
     var totals: Int  # float32 [32, 16], which add up to those of a row's weights
@@ -29,11 +31,11 @@ struct WindowScratch(ImplicitlyCopyable):
 
     @staticmethod
     def size() -> Int:
-        return SCORES * 3 + (CHUNK * 2 + 10) * TILE + SIDE * 4
+        return SCORES * 2 + (CHUNK * 2 + 10) * TILE + SIDE * 4
 
     @staticmethod
     def at(address: Int) -> Self:
-        var weights = address + SCORES * 3
+        var weights = address + SCORES * 2
         var sums = weights + CHUNK * 2 * TILE
         var totals = sums + 8 * TILE
         return Self(address, weights, sums, totals, totals + 2 * TILE)
@@ -58,8 +60,8 @@ def pack_window_key[instructions: StaticString](row: Int, half: Int, position: I
 
 def attend_window[
     instructions: StaticString
-](rows: Int, queries: Int, keys: Keys, memory: WindowScratch, result: Int, stride: Int):
-    """Attention of up to 32 rows of one head: float32 [rows, 64], `stride` bytes from row to row.
+](rows: Int, queries: Int, keys: Keys, memory: WindowScratch, result: Int):
+    """Attention of up to 32 rows of one head: bfloat16 [rows, 64], perhaps in the queries' place.
 
     queries: packed by `pack_queries` in steps of 1 / STEPS.
     """
@@ -74,13 +76,67 @@ def attend_window[
         comptime for half in range(2):
             comptime for part in range(2):
                 var sums = load[DType.float32, 16](memory.sums + (half * SIDE + row) * SIDE * 4 + part * 64)
-                store[DType.float32, 16](result + row * stride + half * 128 + part * 64, sums * factor)
+                var place = result + row * HEAD * 2 + half * 64 + part * 32
+                store[DType.uint16, 16](place, to_bfloat16[instructions](sums * factor))
 
 
 @always_inline
 def _score[instructions: StaticString](rows: Int, queries: Int, keys: Keys, number: Int, scores: Int):
-    """Scores float32 [32, 32] of a block of positions, which are there after `keep`."""
-    multiply[instructions, DType.bfloat16](rows, queries, 2 * TILE, keys.keys + number * BLOCK, 2 * TILE, 2, scores)
+    """Scores float32 [32, 32] of a block of positions."""
+    product[instructions, DType.bfloat16](rows, queries, 2 * TILE, keys.keys + number * BLOCK, 2 * TILE, 2, scores)
+
+
+@always_inline
+def score_beside[
+    Work: RowWork, //, instructions: StaticString
+](rows: Int, queries: Int, keys: Int, scores: Int, work: Work):
+    """As `_score`, beside as many rows of work; with AMX the queries are those that are held."""
+    comptime if instructions == "amx":
+        multiply_queries(keys, scores, work, rows)
+    else:
+        product_beside[instructions, DType.bfloat16](rows, queries, 2 * TILE, keys, 2 * TILE, 2, scores, work, rows)
+
+
+@fieldwise_init
+struct WeighRows[instructions: StaticString](RowWork):
+    """Makes weights of a row's scores of a block of positions."""
+
+    var scores: Int
+    var references: Int
+    var weights: Int  # of the block
+
+    comptime TOGETHER = 4
+
+    @always_inline
+    def rows[count: Int](self, first: Int):
+        var target = line_of(self.weights, first, CHUNK * TILE)
+        comptime for row in range(count):
+            var line = self.scores + (first + row) * SIDE * 4
+            var reference = Floats(load[DType.float32, 1](self.references + (first + row) * 4))
+            var weights = powers_of_two[Self.instructions](
+                load[DType.float32, 16](line) - reference, load[DType.float32, 16](line + 64) - reference
+            )
+            store[DType.uint16, 32](target + row * LINE, weights)
+
+
+@fieldwise_init
+struct TotalRows[instructions: StaticString](RowWork):
+    """Adds a row's weights of so many blocks of positions to their total."""
+
+    var weights: Int
+    var totals: Int
+    var count: Int
+
+    comptime TOGETHER = 1
+
+    @always_inline
+    def rows[count: Int](self, first: Int):
+        comptime for row in range(count):
+            var total = load[DType.float32, 16](self.totals + (first + row) * 64)
+            for i in range(self.count):
+                var weights = load[DType.uint16, 32](self.weights + i * TILE + (first + row) * LINE)
+                total = add_pairs[Self.instructions](total, weights)
+            store[DType.float32, 16](self.totals + (first + row) * 64, total)
 
 
 @always_inline
@@ -92,7 +148,6 @@ def _refer[
         store(memory.references + row * 4, LOWEST)
     for number in range(blocks):
         _score[instructions](rows, queries, keys, number, memory.block)
-        keep[instructions](rows, memory.block)
         var used = min(SIDE, keys.used - number * SIDE)
         for row in range(rows):
             var line = memory.block + row * SIDE * 4
@@ -122,28 +177,25 @@ def _attend[
         store[DType.float32, 16](memory.totals + row * 64, Floats(0))
     for start in range(0, blocks, CHUNK):
         var count = min(CHUNK, blocks - start)
-        _score[instructions](rows, queries, keys, start, memory.block)
-        keep[instructions](rows, memory.block)
-        if count > 1:
-            _score[instructions](rows, queries, keys, start + 1, memory.block + SCORES)
+        comptime if instructions == "amx":
+            hold_queries(queries)
+        var none = NoWork()
+        score_beside[instructions](rows, queries, keys.keys + start * BLOCK, memory.block, none)
         for i in range(count):
-            # While scores become weights, the next are on their way to memory and those after them are computed.
+            var scores = memory.block + i % 2 * SCORES
+            var weigh = WeighRows[instructions](scores, memory.references, memory.weights + i * TILE)
             if i + 1 < count:
-                keep[instructions](rows, memory.block + (i + 1) % 3 * SCORES)
-            if i + 2 < count:
-                _score[instructions](rows, queries, keys, start + i + 2, memory.block + (i + 2) % 3 * SCORES)
-            for row in range(rows):
-                var line = memory.block + i % 3 * SCORES + row * SIDE * 4
-                var reference = Floats(load[DType.float32, 1](memory.references + row * 4))
-                var weights = powers_of_two[instructions](
-                    load[DType.float32, 16](line) - reference, load[DType.float32, 16](line + 64) - reference
-                )
-                store[DType.uint16, 32](memory.weights_of(row) + i * TILE, weights)
+                var next_scores = memory.block + (i + 1) % 2 * SCORES
+                score_beside[instructions](rows, queries, keys.keys + (start + i + 1) * BLOCK, next_scores, weigh)
+            else:
+                do_rows(weigh, 0, rows)
             for hidden in range(keys.used - (start + i) * SIDE, SIDE):
                 for row in range(rows):
                     store(memory.weights_of(row) + i * TILE + hidden * 2, UInt16(0))
-        for half in range(2):
-            product[instructions, DType.bfloat16, adds=True](
+        comptime for half in range(2):
+            var of_half = memory.weights + half * CHUNK * TILE
+            var add = TotalRows[instructions](of_half, memory.totals + half * LINES * 64, count)
+            product_beside[instructions, DType.bfloat16, adds=True](
                 rows,
                 memory.weights,
                 CHUNK * TILE,
@@ -151,12 +203,9 @@ def _attend[
                 keys.capacity * TILE,
                 count,
                 memory.sums + half * SIDE * SIDE * 4,
+                add,
+                max(0, min(LINES, rows - half * LINES)),
             )
-        for row in range(rows):
-            var total = load[DType.float32, 16](memory.totals + row * 64)
-            for i in range(count):
-                total = add_pairs[instructions](total, load[DType.uint16, 32](memory.weights_of(row) + i * TILE))
-            store[DType.float32, 16](memory.totals + row * 64, total)
     for row in range(rows):
         if not (load[DType.float32, 16](memory.totals + row * 64).reduce_add() < MOST):
             return False
