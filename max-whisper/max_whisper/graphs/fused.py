@@ -14,7 +14,7 @@ from max_whisper.graphs.log_mel import add_log10_mel
 from max_whisper.graphs.packing import SIDE, Packing, is_float32, packed_shapes
 
 HEAD = 64
-_WEIGHTS = {
+WEIGHTS = {
     "int8": DType.int8,
     "bfloat16": DType.bfloat16,
     "float16": DType.float16,
@@ -37,6 +37,15 @@ Where there is no product of int8 or of bfloat16, the values are widened to int1
 def block_bytes(packing: Packing) -> int:
     """Bytes of one head's keys or values of 32 positions."""
     return SIDE * HEAD * (4 if packing.tokens in ("float16", "float32") else 2)
+
+
+def reader(packing: Packing, instructions: str) -> str:
+    """The instructions of the decoder, which reads what the encoder's leave.
+
+    AMX has no products of float32; for as few rows as tokens are, sums of bfloat16 would be more to read.
+    """
+    is_float = packing.tokens in ("float16", "float32")
+    return "avx512_bf16" if is_float and instructions == "amx" else instructions
 
 
 def head_bytes(positions: int, packing: Packing) -> int:
@@ -83,13 +92,11 @@ def build_fused_graphs(dims: ModelDimensions, *, packing: Packing, instructions:
     cpu = DeviceRef.CPU()
     module = GraphModule()
     add_log10_mel(module)
-    # AMX has no products of float32; for as few rows as tokens are, sums of bfloat16 would be more to read.
-    is_float = packing.tokens in ("float16", "float32")
-    reader = "avx512_bf16" if is_float and instructions == "amx" else instructions
+    decoding = reader(packing, instructions)
     shapes = packed_shapes(dims, packing)
 
     def parameters(form: str, instructions: str = instructions) -> dict[str, bool | int | str | DType]:
-        return {"instructions": instructions, "weight": _WEIGHTS[form]}
+        return {"instructions": instructions, "weight": WEIGHTS[form]}
 
     def weight(name: str) -> TensorValue:
         return TensorValue(Weight(name, DType.float32 if is_float32(name) else DType.uint8, shapes[name], cpu))
@@ -110,7 +117,7 @@ def build_fused_graphs(dims: ModelDimensions, *, packing: Packing, instructions:
         result = tensor(DType.uint8, "batch", dims.n_text_layer, bytes_of_cross)
         inputs = [graph.inputs[0].tensor, weight("cross_attention")]
         graph.output(
-            *ops.custom("cross_keys_values", cpu, inputs, [result], {**parameters(packing.windows), "reader": reader})
+            *ops.custom("cross_keys_values", cpu, inputs, [result], {**parameters(packing.windows), "reader": decoding})
         )
 
     names = ("decoder.blocks", "decoder.embedding", "decoder.positional_embedding")
@@ -128,7 +135,7 @@ def build_fused_graphs(dims: ModelDimensions, *, packing: Packing, instructions:
         caches, *tensors = graph.inputs
         values = [caches.buffer, *(value.tensor for value in tensors), *map(weight, names)]
         logits = tensor(DType.float32, "windows", "group", "positions", dims.n_vocab)
-        step = {**parameters(packing.tokens, reader), "audio": dims.n_audio_ctx}
+        step = {**parameters(packing.tokens, decoding), "audio": dims.n_audio_ctx}
         graph.output(*ops.inplace_custom("decoder_step", cpu, values, [logits], step))
 
     choosing = {**step, "n_vocab": dims.n_vocab}
