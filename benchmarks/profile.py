@@ -63,7 +63,6 @@ class Profile:
     """A model's operations, compiled apart."""
 
     def __init__(self, name: str, compute_type: str) -> None:
-        self.compute_type = compute_type
         checkpoint = load_checkpoint(str(random_checkpoint(name)))
         self._dims: ModelDimensions = checkpoint.dims
         instructions = cpu_instructions()

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..page_part import markdown_table, write_part
 from .chart import bar_chart
 from .rows import Row
 from .summary import (
@@ -24,7 +25,6 @@ from .summary import (
 )
 
 BEGIN, END = "<!-- peers: begin -->", "<!-- peers: end -->"
-_NEW_PAGE = f"# Benchmarks\n\n{BEGIN}\n{END}\n"
 
 
 def write_page(path: Path, document: Document) -> None:
@@ -32,10 +32,8 @@ def write_page(path: Path, document: Document) -> None:
 
     Raises ValueError where the page has no marks.
     """
-    page = path.read_text(encoding="utf-8") if path.exists() else _NEW_PAGE
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
+    page = path.read_text(encoding="utf-8") if path.exists() else f"{BEGIN}{END}"
+    if END not in page.partition(BEGIN)[2]:
         raise ValueError(f"{path}: has no lines '{BEGIN}' and '{END}'; add them where the tables belong")
     folder = path.with_suffix("")  # docs/benchmarks.md has its pictures in docs/benchmarks/
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,8 +42,7 @@ def write_page(path: Path, document: Document) -> None:
         chart = folder / f"peers-{re.sub(r'[^a-z0-9]+', '-', model['model'].lower())}.svg"
         chart.write_text(bar_chart(document, model), encoding="utf-8")
         charts[model["model"]] = f"{folder.name}/{chart.name}"
-    body = "\n".join(_section(document, charts))
-    path.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}", encoding="utf-8")
+    write_part(path, "peers", "\n".join(_section(document, charts)))
 
 
 def _section(document: Document, charts: dict[str, str]) -> Iterator[str]:
@@ -81,13 +78,13 @@ def _model(model: Model, chart: str) -> Iterator[str]:
     if ours(model):
         yield "How many times max-whisper is faster than the fastest peer, at any precision, and float32 than float32:"
         yield ""
-        yield from _table(
+        yield markdown_table(
             ["", "fastest peer", *(entry["precision"] for entry in ours(model)), "float32 to float32"],
-            (cells for row in rows if (cells := _ratios(model, row))),
+            [cells for row in rows if (cells := _ratios(model, row))],
         )
         yield ""
-    yield from _table(
-        ["", *(row.title for row in rows)], ([title_of(e), *(value_text(e, r) for r in rows)] for e in entries)
+    yield markdown_table(
+        ["", *(row.title for row in rows)], [[title_of(e), *(value_text(e, r) for r in rows)] for e in entries]
     )
     rates = [(title_of(entry), entry["word_error_rate"]) for entry in entries if entry["word_error_rate"] is not None]
     if rates:
@@ -111,10 +108,3 @@ def _ratios(model: Model, row: Row) -> list[str] | None:
         *(ratio_text(ratio(model, entry, row.name)) for entry in ours(model)),
         ratio_text(float32_ratio(model, row.name)),
     ]
-
-
-def _table(heading: list[str], rows: Iterator[list[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(heading)} |"
-    yield "|---|" + "---:|" * (len(heading) - 1)
-    for row in rows:
-        yield f"| {' | '.join(row)} |"

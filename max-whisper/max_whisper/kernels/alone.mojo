@@ -8,12 +8,12 @@ from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, min
 from std.memory import alloc
 
-from .attention import HEAD, Keys, Scratch, attend, block_size, pack_key, pack_queries, pack_value, pack_values
+from .attention import HEAD, Keys, Scratch, attend, block_size, pack_key, pack_queries, pack_value
 from .floats import is_float
 from .functions import STEPS, gelu, gelu_float32
 from .linear import Linear
 from .rows import normalize, to_tiles
-from .tiles import SIDE, TILE, Floats, begin_products, end_products, load, store
+from .tiles import SIDE, TILE, begin_products, end_products, load, store
 from .window_attention import BLOCK, WindowScratch, attend_window, pack_window_key
 
 

@@ -147,7 +147,6 @@ def _run[
 def multiply_split[
     Work: RowWork, //, parts: Int
 ](
-    rows: Int,
     left: Int,
     left_stride: Int,
     right: Int,

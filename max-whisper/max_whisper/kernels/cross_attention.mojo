@@ -12,7 +12,7 @@ from .attention import HEAD, block_size, kind_of, pack_key, pack_values
 from .caches import Caches
 from .linear import Linear
 from .rows import to_tiles
-from .tiles import SIDE, TILE, Floats, begin_products, end_products, load, store
+from .tiles import SIDE, TILE, Floats, begin_products, end_products, store
 
 
 @extensibility.register("cross_keys_values")

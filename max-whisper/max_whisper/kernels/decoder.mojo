@@ -32,7 +32,7 @@ from .functions import gelu, gelu_float32
 from .indirection import Indirection, attend_through
 from .linear import Linear
 from .rows import normalize, to_tiles
-from .tiles import SIDE, TILE, begin_products, end_products, load, store
+from .tiles import SIDE, begin_products, end_products, load, store
 
 comptime FEW = 64  # rows that one thread normalizes sooner than it wakes others
 

@@ -17,9 +17,9 @@ from std.sys import size_of
 from .attention import HEAD, Keys, Scratch, attend, block_size, kind_of, pack_key, pack_query, pack_values
 from .floats import depth_of_tile, is_float, left_tile
 from .functions import LOWEST_GELU, STEPS, gelu, gelu_float32, larger
-from .linear import ColumnParameters, Linear
+from .linear import ColumnParameters, FinishRows, Linear
 from .rows import normalize, quantize, store_floats, to_tiles
-from .tiles import LINE, LINES, SIDE, Floats, begin_products, end_products, line_of, load, store, to_bfloat16
+from .tiles import LINES, SIDE, Floats, begin_products, end_products, line_of, load, store, to_bfloat16
 from .window_attention import WindowScratch, attend_window, pack_window_key
 from .work import NoWork, RowWork, do_rows
 
@@ -136,29 +136,6 @@ def _normalized_tiles[
         normalize(place, width, normalization, normalization + width * 4, memory.values)
         var scale = to_tiles[instructions, weight](memory.values, width, memory.tiles, row)
         store[DType.float32, 2](memory.scales + row * 8, scale)
-
-
-@fieldwise_init
-struct FinishRows[weight: DType](Copyable, RowWork):
-    """Makes results of a linear layer's sums, in their place."""
-
-    var parameters: ColumnParameters[Self.weight]
-    var sums: Int
-    var scales: Int
-
-    @always_inline
-    def line(self, number: Int) -> Int:
-        return self.sums + number * SIDE * 4
-
-    comptime TOGETHER = 1
-
-    @always_inline
-    def rows[count: Int](self, first: Int):
-        comptime for i in range(count):
-            var line = self.line(first + i)
-            comptime for half in range(2):
-                var result = self.parameters.finish[half](line, self.scales + (first + i) * 8)
-                store[DType.float32, 16](line + half * 64, result)
 
 
 @fieldwise_init

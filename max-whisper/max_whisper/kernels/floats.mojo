@@ -13,7 +13,6 @@ same depth, float16 or float32.
 """
 
 from std.memory import bitcast
-from std.sys import inlined_assembly
 
 from .amx import multiply_split, store_tiles
 from .instructions import has_avx512
@@ -90,7 +89,7 @@ def any_product_beside[
 ):
     """`product_beside`, also where weights are floats."""
     comptime if is_split[instructions, weight]():
-        multiply_split[parts_of[weight]()](rows, left, left_stride, right, right_stride, steps, work, work_rows)
+        multiply_split[parts_of[weight]()](left, left_stride, right, right_stride, steps, work, work_rows)
         store_tiles(rows, result)
     elif is_float[weight]():
         _float_product[instructions, weight](rows, left, left_stride, right, right_stride, steps, result)

@@ -2,7 +2,7 @@
 
 from .floats import any_product_beside, depth_of_tile, is_float, left_tile, right_tile
 from .tiles import LINES, SIDE, TILE, Floats, load, store
-from .work import NoWork, RowWork
+from .work import NoWork, RowWork, do_rows
 
 
 @fieldwise_init
@@ -27,6 +27,29 @@ struct ColumnParameters[weight: DType](Copyable):
             return whole.fma(self.factors[half] * step, lowest.fma(self.totals[half], self.bias[half]))
         else:
             return load[DType.float32, 16](sums + half * 64) + self.bias[half]
+
+
+@fieldwise_init
+struct FinishRows[weight: DType](Copyable, RowWork):
+    """Makes results of a linear layer's sums, in their place."""
+
+    var parameters: ColumnParameters[Self.weight]
+    var sums: Int
+    var scales: Int
+
+    @always_inline
+    def line(self, number: Int) -> Int:
+        return self.sums + number * SIDE * 4
+
+    comptime TOGETHER = 1
+
+    @always_inline
+    def rows[count: Int](self, first: Int):
+        comptime for i in range(count):
+            var line = self.line(first + i)
+            comptime for half in range(2):
+                var result = self.parameters.finish[half](line, self.scales + (first + i) * 8)
+                store[DType.float32, 16](line + half * 64, result)
 
 
 @fieldwise_init
@@ -76,11 +99,7 @@ struct Linear[instructions: StaticString, weight: DType](ImplicitlyCopyable):
         """
         var none = NoWork()
         self.product_beside(rows, left, column, result, none, 0)
-        var parameters = self.parameters(column)
-        for row in range(rows):
-            var place = result + row * SIDE * 4
-            comptime for half in range(2):
-                store[DType.float32, 16](place + half * 64, parameters.finish[half](place, scales + row * 8))
+        do_rows(FinishRows(self.parameters(column), result, scales), 0, rows)
 
     @always_inline
     def product_beside[

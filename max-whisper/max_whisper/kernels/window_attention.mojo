@@ -43,7 +43,7 @@ struct WindowScratch(ImplicitlyCopyable):
     @always_inline
     def weights_of(self, row: Int) -> Int:
         """Where a row's weights begin."""
-        return self.weights + row // LINES * CHUNK * TILE + row % LINES * LINE
+        return line_of(self.weights, row, CHUNK * TILE)
 
 
 @always_inline
