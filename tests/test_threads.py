@@ -14,7 +14,7 @@ from max_whisper.threads import allowed_cpus, cores
 RECORDING = Path(__file__).resolve().parents[1] / "audio_samples" / "greeting.ogg"
 on_linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads are chosen on Linux only")
 
-# Prints the tokens, then the number of MAX's threads, then the CPUs that each thread may use.
+# Prints the tokens and their mean log probabilities, then the number of MAX's threads, then the CPUs that each thread may use.
 TRANSCRIBE = """
 import os, sys
 from pathlib import Path
@@ -23,7 +23,7 @@ import max_whisper
 model = max_whisper.load_model("nano", compute_type="int8", threads=int(sys.argv[1]))
 segments = model.transcribe(sys.argv[2], temperature=0).segments
 threads = list(Path("/proc/self/task").iterdir())
-print([token for segment in segments for token in segment.tokens])
+print([(segment.tokens, segment.avg_logprob) for segment in segments])
 print(sum("Thread" in (thread / "comm").read_text() for thread in threads))
 print({tuple(sorted(os.sched_getaffinity(int(thread.name)))) for thread in threads})
 """
@@ -40,15 +40,25 @@ def transcribed(threads: int) -> list[str]:
     return subprocess.run(program, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
+@pytest.fixture(scope="module")
+def with_all_cores() -> list[str]:
+    return transcribed(0)
+
+
 @on_linux
-def test_one_thread_gives_the_same_tokens_and_keeps_no_thread_to_one_cpu() -> None:
-    tokens, n_threads, cpus = transcribed(1)
+def test_one_thread_gives_the_same_and_keeps_no_thread_to_one_cpu(with_all_cores: list[str]) -> None:
+    result, n_threads, cpus = transcribed(1)
     assert n_threads == "1"
     assert cpus == str({tuple(allowed_cpus())})
-    all_tokens, n_all_threads, _ = transcribed(0)
-    assert tokens == all_tokens
-    assert len(tokens) > len("[]")
-    assert int(n_all_threads) >= int(n_threads)
+    assert result == with_all_cores[0]
+    assert len(result) > len("[]")
+    assert int(with_all_cores[1]) >= int(n_threads)
+
+
+@on_linux
+def test_more_threads_than_cores_give_the_same(with_all_cores: list[str]) -> None:
+    """They wait for each other in turns; and which of them computes what makes no difference."""
+    assert transcribed(2 * len(allowed_cpus()) + 1)[0] == with_all_cores[0]
 
 
 @on_linux

@@ -1,7 +1,8 @@
 """The choice of tokens under the rules of what may come next, as decoding/rules.py, greedy.py and beam.py make it.
 
-Logits are never all in memory: each thread takes in those of its part of the vocabulary a chunk at a time, and keeps the
-best few and the sum that the softmax divides by, for the tokens of text and for the timestamps.
+Logits are never all in memory: a thread computes those of a chunk of the vocabulary, of which the best few are kept and the
+sum that the softmax divides by, for the tokens of text and for the timestamps. Chunks are put together in their order,
+whichever threads they came from, so that the sums are the same each time.
 """
 
 from extensibility import InputTensor
@@ -11,7 +12,7 @@ from .functions import exponential, larger
 from .tiles import Floats, load, store
 
 comptime FORBIDDEN = Float32.MIN
-comptime CHUNK = 2048  # tokens whose logits a thread computes and takes in at a time
+comptime CHUNK = 512  # tokens whose logits a thread computes at a time
 
 
 @fieldwise_init
@@ -97,10 +98,6 @@ struct Best(ImplicitlyCopyable):
     def bytes(size: Int) -> Int:
         return ceildiv(16 + size * 12, 64) * 64
 
-    def clear(self):
-        store(self.address, Float32(0))
-        store(self.address + 8, Int64(0))
-
     @always_inline
     def total(self) -> Float32:
         """The sum of e to each logit less the largest."""
@@ -144,13 +141,14 @@ struct Best(ImplicitlyCopyable):
             place -= 1
         self._put(place, token, logit)
 
-    def add(self, logits: Int, first: Int, last: Int):
-        """Take in the logits of tokens first to last, that one not included; they are greater than those before.
+    def take(self, logits: Int, first: Int, last: Int):
+        """Set to those of tokens first to last, that one not included; there may be none.
 
         logits: where the logit of token 0 would be.
         """
-        var before = self.largest()
-        var least = self._least()
+        store(self.address, Float32(0))
+        store(self.address + 8, Int64(0))
+        var least = FORBIDDEN
         var token = first
         while token + 64 <= last:
             var place = logits + token * 4
@@ -160,8 +158,8 @@ struct Best(ImplicitlyCopyable):
                 least = self._find(logits, token, token + 64, least)
             token += 64
         _ = self._find(logits, token, last, least)
-        if self.largest() != FORBIDDEN:
-            self._add_sum(_sum(logits, first, last, self.largest()), before)
+        if self.count():
+            store(self.address, _sum(logits, first, last, self.largest()))
 
     def _find(self, logits: Int, first: Int, last: Int, least: Float32) -> Float32:
         var exceeded = least
@@ -214,8 +212,8 @@ struct Choice(ImplicitlyCopyable):
     var rows: Int  # that there is room for
     var n_threads: Int
     var allowed: Int  # an Allowed for each row
-    var best: Int  # [n_threads, rows, 2] of Best: of text and of timestamps
-    var chunks: Int  # float32 [n_threads, rows, CHUNK]
+    var best: Int  # [rows, 2, chunks] of Best: of text and of timestamps
+    var logits: Int  # float32 [n_threads, rows, CHUNK]
 
     @staticmethod
     def of(
@@ -244,55 +242,57 @@ struct Choice(ImplicitlyCopyable):
         )
 
     def memory_size(self) -> Int:
-        var own = self.rows * (2 * Best.bytes(self.size) + CHUNK * 4)
-        return ceildiv(self.rows * Allowed.SIZE, 64) * 64 + self.n_threads * own
+        var of_row = 2 * self.chunks() * Best.bytes(self.size) + self.n_threads * CHUNK * 4
+        return ceildiv(self.rows * Allowed.SIZE, 64) * 64 + self.rows * of_row
+
+    @always_inline
+    def chunks(self) -> Int:
+        """Chunks that the vocabulary has, the last one perhaps in part."""
+        return ceildiv(self.n_vocab, CHUNK)
 
     def placed(self, address: Int) -> Self:
         """The same with its memory, of `memory_size`."""
         var choice = self
         choice.allowed = address
         choice.best = address + ceildiv(self.rows * Allowed.SIZE, 64) * 64
-        choice.chunks = choice.best + self.n_threads * self.rows * 2 * Best.bytes(self.size)
+        choice.logits = choice.best + self.rows * 2 * self.chunks() * Best.bytes(self.size)
         return choice
 
     def allow(self, row: Int, allowed: Allowed):
         allowed.put(self.allowed + row * Allowed.SIZE)
 
     @always_inline
-    def chunk(self, thread: Int, row: Int) -> Int:
-        """Where a thread writes a row's next logits."""
-        return self.chunks + (thread * self.rows + row) * CHUNK * 4
+    def logits_of(self, thread: Int, row: Int) -> Int:
+        """Where a thread writes a row's logits of a chunk."""
+        return self.logits + (thread * self.rows + row) * CHUNK * 4
 
     @always_inline
-    def _best(self, thread: Int, row: Int, part: Int) -> Best:
-        return Best(self.best + ((thread * self.rows + row) * 2 + part) * Best.bytes(self.size), self.size)
+    def _best(self, row: Int, part: Int, chunk: Int) -> Best:
+        return Best(self.best + ((row * 2 + part) * self.chunks() + chunk) * Best.bytes(self.size), self.size)
 
-    def clear(self, thread: Int, rows: Int):
-        for row in range(rows):
-            self._best(thread, row, 0).clear()
-            self._best(thread, row, 1).clear()
-
-    def take_in(self, thread: Int, rows: Int, first: Int, last: Int):
-        """Take in the logits of tokens first to last, that one not included, which lie in the thread's chunks."""
+    def take_in(self, thread: Int, rows: Int, chunk: Int):
+        """Take in a chunk's logits, which a thread has written."""
+        var first = chunk * CHUNK
+        var last = min(first + CHUNK, self.n_vocab)
         var forbidden = _lower_bound(self.forbidden, self.n_forbidden, first)
         var forbidden_end = _lower_bound(self.forbidden, self.n_forbidden, last)
         var at_first = _lower_bound(self.at_first, self.n_at_first, first)
         var at_first_end = _lower_bound(self.at_first, self.n_at_first, last)
         for row in range(rows):
             var allowed = Allowed.at(self.allowed + row * Allowed.SIZE)
-            var logits = self.chunk(thread, row) - first * 4
+            var logits = self.logits_of(thread, row) - first * 4
             if allowed.lists >= 1:
                 _forbid(logits, self.forbidden, forbidden, forbidden_end)
             if allowed.lists == 2:
                 _forbid(logits, self.at_first, at_first, at_first_end)
-            self._best(thread, row, 0).add(logits, max(first, allowed.text), min(last, allowed.text_end))
-            self._best(thread, row, 1).add(logits, max(first, allowed.times), min(last, allowed.times_end))
+            self._best(row, 0, chunk).take(logits, max(first, allowed.text), min(last, allowed.text_end))
+            self._best(row, 1, chunk).take(logits, max(first, allowed.times), min(last, allowed.times_end))
 
     def part(self, row: Int, part: Int) -> Best:
-        """The best of a row's text, 0, or timestamps, 1, as all threads have found them."""
-        var best = self._best(0, row, part)
-        for thread in range(1, self.n_threads):
-            best.merge(self._best(thread, row, part))
+        """The best of a row's text, 0, or timestamps, 1, of all chunks."""
+        var best = self._best(row, part, 0)
+        for chunk in range(1, self.chunks()):
+            best.merge(self._best(row, part, chunk))
         return best
 
     def conclude(self, row: Int) -> Best:

@@ -1,12 +1,11 @@
 """A step of the decoder in one operation, in 8-bit integers, bfloat16 or float32: tokens in, logits out.
 
 A step for one token reads every weight once and does little with it, so what counts is that nothing else takes time:
-the values of a token go from layer to layer in the caches, and threads meet six times in a layer.
+the values of a token go from layer to layer in the caches, and threads are woken once.
 """
 
 import extensibility
 from extensibility import InputTensor, OutputTensor, _MutableInputTensor as MutableInputTensor
-from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, max, min
@@ -32,7 +31,8 @@ from .functions import gelu, gelu_float32
 from .indirection import Indirection, attend_through
 from .linear import Linear
 from .rows import normalize, to_tiles
-from .tiles import SIDE, begin_products, end_products, load, store
+from .team import Team, in_team
+from .tiles import SIDE, load, store
 
 comptime FEW = 64  # rows that one thread normalizes sooner than it wakes others
 
@@ -132,8 +132,21 @@ struct Memory[instructions: StaticString, weight: DType](ImplicitlyCopyable):
 
 
 @fieldwise_init
+struct Rows(ImplicitlyCopyable):
+    """Rows float32 [count, width] that a linear layer takes."""
+
+    var source: Int
+    var count: Int
+    var width: Int
+    var normalization: Int  # 0 for none
+
+
+comptime NO_ROWS = Rows(0, 0, 0, 0)
+
+
+@fieldwise_init
 struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
-    """A step under way."""
+    """A step under way; what takes a `Team` is done by all of its threads together."""
 
     comptime Layer = Linear[Self.instructions, Self.weight]
     comptime kind = kind_of[Self.weight]()
@@ -143,30 +156,45 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
     var blocks: Int  # of 32 positions that attention has room for
     var n_threads: Int
 
-    def prepare(self, source: Int, rows: Int, width: Int, normalization: Int):
-        """Rows float32 [rows, width] as tiles, normalized before unless `normalization` is 0."""
-
-        @always_inline
-        def some(thread: Int, first: Int, last: Int) {imm}:
-            for row in range(first, last):
-                var values = source + row * width * 4
-                if normalization:
-                    normalize(values, width, normalization, normalization + width * 4, self.memory.values(thread))
-                    values = self.memory.values(thread)
-                var scale = to_tiles[Self.instructions, Self.weight](values, width, self.memory.tiles, row)
-                store[DType.float32, 2](self.memory.scales + row * 8, scale)
-
-        if rows <= FEW:
-            some(0, 0, rows)
-            return
-
-        def task(thread: Int) {imm}:
-            some(thread, rows * thread // self.n_threads, rows * (thread + 1) // self.n_threads)
-
-        sync_parallelize(task, self.n_threads)
+    def _prepare(self, rows: Rows, first: Int, last: Int, thread: Int):
+        """Some of the rows as tiles, normalized before."""
+        for row in range(first, last):
+            var values = rows.source + row * rows.width * 4
+            if rows.normalization:
+                var shift = rows.normalization + rows.width * 4
+                normalize(values, rows.width, rows.normalization, shift, self.memory.values(thread))
+                values = self.memory.values(thread)
+            var scale = to_tiles[Self.instructions, Self.weight](values, rows.width, self.memory.tiles, row)
+            store[DType.float32, 2](self.memory.scales + row * 8, scale)
 
     @always_inline
-    def block(self, linear: Self.Layer, rows: Int, side: Int, column: Int, scratch: Scratch):
+    def share[Work: def(Int) -> None, //](self, mut team: Team, items: Int, work: Work, next: Rows):
+        """Do the work of the items, and then make the next rows ready."""
+        var thread = team.thread
+
+        def then() {imm}:
+            if next.count <= FEW:
+                self._prepare(next, 0, next.count, thread)
+
+        team.share(items, work, then)
+        if next.count > FEW:
+
+            def some(part: Int) {imm}:
+                self._prepare(next, part * FEW, min((part + 1) * FEW, next.count), thread)
+
+            team.share(ceildiv(next.count, FEW), some)
+
+    def begin(self, mut team: Team, rows: Rows):
+        """Make the first rows ready."""
+        var thread = team.thread
+
+        def some(part: Int) {imm}:
+            self._prepare(rows, part * FEW, min((part + 1) * FEW, rows.count), thread)
+
+        team.share(ceildiv(rows.count, FEW), some)
+
+    @always_inline
+    def _block(self, linear: Self.Layer, rows: Int, side: Int, column: Int, scratch: Scratch):
         """32 columns of a linear layer for the prepared rows of a side, to the scratch's block."""
         linear.block(
             min(SIDE, rows - side * SIDE),
@@ -176,21 +204,23 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
             scratch.block,
         )
 
-    def linear[finish: StaticString](self, linear: Self.Layer, target: Int, rows: Int, columns: Int):
+    def linear[
+        finish: StaticString
+    ](self, mut team: Team, linear: Self.Layer, target: Int, rows: Int, columns: Int, next: Rows):
         """A linear layer of the prepared rows to float32 [rows, columns].
 
         finish: `store` for the results themselves, `gelu` for that of them, `add` to add them to what is there.
         columns: those of the target; the layer's last ones may be only for filling.
         """
         var panels = linear.columns // SIDE
+        var items = min(panels, 4 * self.n_threads)
+        var scratch = self.memory.attention(team.thread, self.text.width, self.blocks)
 
-        def task(thread: Int) {imm}:
-            var scratch = self.memory.attention(thread, self.text.width, self.blocks)
-            begin_products[Self.instructions]()
-            for panel in range(panels * thread // self.n_threads, panels * (thread + 1) // self.n_threads):
+        def some(item: Int) {imm}:
+            for panel in range(panels * item // items, panels * (item + 1) // items):
                 var column = panel * SIDE
                 for side in range(ceildiv(rows, SIDE)):
-                    self.block(linear, rows, side, column, scratch)
+                    self._block(linear, rows, side, column, scratch)
                     for row in range(min(SIDE, rows - side * SIDE)):
                         var place = target + ((side * SIDE + row) * columns + column) * 4
                         var result = scratch.block + row * SIDE * 4
@@ -205,34 +235,28 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
                             elif finish == "add":
                                 values += load[DType.float32, 16](place + half * 64)
                             store[DType.float32, 16](place + half * 64, values)
-            end_products[Self.instructions]()
 
-        sync_parallelize(task, self.n_threads)
+        self.share(team, items, some, next)
 
-    def choose(self, linear: Self.Layer, rows: Int, choice: Choice):
+    def choose(self, mut team: Team, linear: Self.Layer, rows: Int, choice: Choice):
         """Logits of the prepared rows, the results of a linear layer, to the candidates of a choice."""
-        var panels = linear.columns // SIDE
-        comptime in_chunk = CHUNK // SIDE
+        var thread = team.thread
+        var scratch = self.memory.attention(thread, self.text.width, self.blocks)
 
-        def task(thread: Int) {imm}:
-            var scratch = self.memory.attention(thread, self.text.width, self.blocks)
-            begin_products[Self.instructions]()
-            choice.clear(thread, rows)
-            var last = panels * (thread + 1) // self.n_threads
-            for chunk in range(panels * thread // self.n_threads, last, in_chunk):
-                var end = min(chunk + in_chunk, last)
-                for panel in range(chunk, end):
-                    for side in range(ceildiv(rows, SIDE)):
-                        self.block(linear, rows, side, panel * SIDE, scratch)
-                        for row in range(min(SIDE, rows - side * SIDE)):
-                            var place = choice.chunk(thread, side * SIDE + row) + (panel - chunk) * SIDE * 4
-                            comptime for half in range(2):
-                                var values = load[DType.float32, 16](scratch.block + row * SIDE * 4 + half * 64)
-                                store[DType.float32, 16](place + half * 64, values)
-                choice.take_in(thread, rows, chunk * SIDE, min(end * SIDE, choice.n_vocab))
-            end_products[Self.instructions]()
+        def some(chunk: Int) {imm}:
+            var first = chunk * CHUNK
+            var last = min(first + CHUNK, linear.columns)
+            for column in range(first, last, SIDE):
+                for side in range(ceildiv(rows, SIDE)):
+                    self._block(linear, rows, side, column, scratch)
+                    for row in range(min(SIDE, rows - side * SIDE)):
+                        var place = choice.logits_of(thread, side * SIDE + row) + (column - first) * 4
+                        comptime for half in range(2):
+                            var values = load[DType.float32, 16](scratch.block + row * SIDE * 4 + half * 64)
+                            store[DType.float32, 16](place + half * 64, values)
+            choice.take_in(thread, rows, chunk)
 
-        sync_parallelize(task, self.n_threads)
+        team.share(choice.chunks(), some)
 
     @always_inline
     def _attend_rows(
@@ -259,51 +283,31 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
                 width * 4,
             )
 
-    @always_inline
-    def _columns_of_head(self, linear: Self.Layer, thread: Int, first: Int, head: Int, stride: Int):
-        """The 64 columns from `first` on of a linear layer that belong to a head, for all tokens, to `wide`."""
-        var scratch = self.memory.attention(thread, self.text.width, self.blocks)
-        var rows = self.text.tokens()
-        for half in range(2):
-            var column = first + head * HEAD + half * SIDE
-            for side in range(ceildiv(rows, SIDE)):
-                self.block(linear, rows, side, column, scratch)
-                for row in range(min(SIDE, rows - side * SIDE)):
-                    var place = self.memory.wide + ((side * SIDE + row) * stride + column) * 4
-                    comptime for part in range(2):
-                        var values = load[DType.float32, 16](scratch.block + row * SIDE * 4 + part * 64)
-                        store[DType.float32, 16](place + part * 64, values)
-
-    def attend_to_text(self, linear: Self.Layer, caches: Caches, layer: Int):
-        """Queries, keys and values of the prepared tokens, the caches' new entries, and attention to all of them."""
+    def attend_to_text(self, mut team: Team, caches: Caches, layer: Int, next: Rows):
+        """The caches' new entries, and attention to all of them, of queries, keys and values [tokens, 3 * width]."""
         var text = self.text
-        var width = text.width
+        var thread = team.thread
 
-        def task(thread: Int) {imm}:
-            begin_products[Self.instructions]()
-            for head in range(text.heads() * thread // self.n_threads, text.heads() * (thread + 1) // self.n_threads):
-                for kind in range(3):
-                    self._columns_of_head(linear, thread, kind * width, head, 3 * width)
-                for row in range(text.rows()):
-                    self._append(caches, layer, head, row)
-                if text.slots > 1:
-                    self._attend_through(caches, layer, head, thread)
-                    continue
-                for row in range(text.rows()):
-                    self._attend_rows(
-                        thread,
-                        row * text.length,
-                        text.length,
-                        head,
-                        3 * width,
-                        caches.keys(text.slot(row), layer, head, text.held + text.length),
-                        text.first_seen(row // text.group),
-                        text.held + 1,
-                        1,
-                    )
-            end_products[Self.instructions]()
+        def some(item: Int) {imm}:
+            var window, head = item // text.heads(), item % text.heads()
+            for row in range(window * text.group, (window + 1) * text.group):
+                self._append(caches, layer, head, row)
+            if text.slots > 1:
+                self._attend_through(caches, layer, head, window, thread)
+            else:
+                self._attend_rows(
+                    thread,
+                    window * text.length,
+                    text.length,
+                    head,
+                    3 * text.width,
+                    caches.keys(text.slot(window), layer, head, text.held + text.length),
+                    text.first_seen(window),
+                    text.held + 1,
+                    1,
+                )
 
-        sync_parallelize(task, self.n_threads)
+        self.share(team, text.windows * text.heads(), some, next)
 
     @always_inline
     def _append(self, caches: Caches, layer: Int, head: Int, row: Int):
@@ -326,10 +330,10 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
                 clear_values[Self.instructions, Self.kind](stop // SIDE, others.capacity, others.values)
 
     @always_inline
-    def _attend_through(self, caches: Caches, layer: Int, head: Int, thread: Int):
-        """Attention of hypotheses that share parts of their texts.
+    def _attend_through(self, caches: Caches, layer: Int, head: Int, window: Int, thread: Int):
+        """Attention of a window's hypotheses, which share parts of their texts.
 
-        Those of a window are computed together where each has one token, so that a block that several share is read once.
+        They are computed together where each has one token, so that a block that several share is read once.
         """
         var text = self.text
         var scratch = self.memory.attention(thread, text.width, self.blocks)
@@ -338,10 +342,10 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
         var stride = 3 * text.width * 4
         var is_single = text.length == 1
         var rows = text.group if is_single else text.length
-        for part in range(text.tokens() // rows):
-            var window = part if is_single else part // text.group
-            var indirection = self.indirection(text.number(window))
-            var hypothesis = 0 if is_single else part % text.group
+        var parts = 1 if is_single else text.group
+        var indirection = self.indirection(text.number(window))
+        for hypothesis in range(parts):
+            var part = window * parts + hypothesis
             for side in range(0, rows, SIDE):
                 var some = min(SIDE, rows - side)
                 var place = self.memory.wide + (part * rows + side) * stride + head * HEAD * 4
@@ -383,22 +387,18 @@ struct Step[instructions: StaticString, weight: DType](ImplicitlyCopyable):
             var window = row // text.group
             self.indirection(text.number(window)).mark(window if text.length == 1 else row, row % text.group)
 
-    def attend_to_audio(self, linear: Self.Layer, cross: Caches, layer: Int, positions: Int):
-        """Queries of the prepared tokens and attention to the positions of their windows."""
+    def attend_to_audio(self, mut team: Team, cross: Caches, layer: Int, positions: Int, next: Rows):
+        """Attention to the positions of their windows, of queries [tokens, width]."""
         var text = self.text
-        var width = text.width
+        var thread = team.thread
+        var tokens = text.group * text.length
 
-        def task(thread: Int) {imm}:
-            begin_products[Self.instructions]()
-            for head in range(text.heads() * thread // self.n_threads, text.heads() * (thread + 1) // self.n_threads):
-                self._columns_of_head(linear, thread, 0, head, width)
-                for window in range(text.windows):
-                    var keys = cross.keys(text.number(window), layer, head, positions)
-                    var tokens = text.group * text.length
-                    self._attend_rows(thread, window * tokens, tokens, head, width, keys, 0, positions, 0)
-            end_products[Self.instructions]()
+        def some(item: Int) {imm}:
+            var window, head = item // text.heads(), item % text.heads()
+            var keys = cross.keys(text.number(window), layer, head, positions)
+            self._attend_rows(thread, window * tokens, tokens, head, text.width, keys, 0, positions, 0)
 
-        sync_parallelize(task, self.n_threads)
+        self.share(team, text.windows * text.heads(), some, next)
 
 
 @fieldwise_init
@@ -435,59 +435,92 @@ struct Decoder[instructions: StaticString, weight: DType](ImplicitlyCopyable):
 
         tokens, places: int64 [windows, group, length]. positions: int64 [n_positions]. room: of `memory_size`.
         """
-        var step = self._after(text, tokens, places, positions, n_positions, room)
-        step.linear["store"](self.vocabulary(), result, text.rows() * n_positions, self.n_vocab)
+        var step = self._step(text, tokens, places, n_positions, room)
+        var rows = text.rows() * n_positions
+
+        def work(mut team: Team) {imm}:
+            self._through_layers(team, step, positions, n_positions)
+            step.linear["store"](team, self.vocabulary(), result, rows, self.n_vocab, NO_ROWS)
+
+        in_team[Self.instructions](self.n_threads, self._phases(), work)
 
     def choose(
         self, text: Text, tokens: Int, places: Int, positions: Int, n_positions: Int, room: Int, choice: Choice
     ):
         """As `logits`, which go into the choice's candidates of rows [windows, group, positions]."""
-        var step = self._after(text, tokens, places, positions, n_positions, room)
-        step.choose(self.vocabulary(), text.rows() * n_positions, choice)
+        var step = self._step(text, tokens, places, n_positions, room)
+        var rows = text.rows() * n_positions
 
-    def _after(
-        self, text: Text, tokens: Int, places: Int, positions: Int, n_positions: Int, room: Int
+        def work(mut team: Team) {imm}:
+            self._through_layers(team, step, positions, n_positions)
+            step.choose(team, self.vocabulary(), rows, choice)
+
+        in_team[Self.instructions](self.n_threads, self._phases(), work)
+
+    def _block(self, layer: Int) -> DecoderBlock[Self.instructions, Self.weight]:
+        return DecoderBlock[Self.instructions, Self.weight].at(self.layers + layer * self.layer_size, self.width)
+
+    def _phases(self) -> Int:
+        """Phases that a step has at the most: eight in a layer, each with rows to make ready, and those around them."""
+        return 16 * self.n_layers + 4
+
+    def _step(
+        self, text: Text, tokens: Int, places: Int, n_positions: Int, room: Int
     ) -> Step[Self.instructions, Self.weight]:
-        """Append tokens to the caches and prepare what comes of some of them for the vocabulary."""
+        """A step that has the tokens' embeddings."""
         var width = self.width
-        var n_tokens = text.tokens()
         var blocks = self.blocks(text)
         var memory = Memory[Self.instructions, Self.weight].at(room, text, n_positions, blocks)
         var step = Step[Self.instructions, Self.weight](text, memory, blocks, self.n_threads)
         if text.slots > 1:
             step.find_shared()
         var vocabulary = self.vocabulary()
-        for i in range(n_tokens):
+        for i in range(text.tokens()):
             var x = memory.x + i * width * 4
             vocabulary.weights_of(Int(load[DType.int64, 1](tokens + i * 8)), x)
             var place = self.positional_embedding + Int(load[DType.int64, 1](places + i * 8)) * width * 4
             for j in range(0, width, 16):
                 var values = load[DType.float32, 16](x + j * 4) + load[DType.float32, 16](place + j * 4)
                 store[DType.float32, 16](x + j * 4, values)
+        return step
 
+    def _through_layers(
+        self, mut team: Team, step: Step[Self.instructions, Self.weight], positions: Int, n_positions: Int
+    ):
+        """Append the tokens to the caches and make what comes of some of them ready for the vocabulary."""
+        var width = self.width
+        var text = step.text
+        var memory = step.memory
+        var n_tokens = text.tokens()
+        var attended = Rows(memory.attended, n_tokens, width, 0)
+        var last = text.rows() * n_positions
+        step.begin(team, Rows(memory.x, n_tokens, width, self._block(0).attn_ln))
         for layer in range(self.n_layers):
-            var block = DecoderBlock[Self.instructions, Self.weight].at(self.layers + layer * self.layer_size, width)
-            step.prepare(memory.x, n_tokens, width, block.attn_ln)
-            step.attend_to_text(block.queries_keys_values, self.own, layer)
-            step.prepare(memory.attended, n_tokens, width, 0)
-            step.linear["add"](block.out, memory.x, n_tokens, width)
-            step.prepare(memory.x, n_tokens, width, block.cross_attn_ln)
-            step.attend_to_audio(block.cross_query, self.cross, layer, self.audio)
-            step.prepare(memory.attended, n_tokens, width, 0)
-            step.linear["add"](block.cross_out, memory.x, n_tokens, width)
-            step.prepare(memory.x, n_tokens, width, block.mlp_ln)
-            step.linear["gelu"](block.widen, memory.wide, n_tokens, 4 * width)
-            step.prepare(memory.wide, n_tokens, 4 * width, 0)
-            step.linear["add"](block.narrow, memory.x, n_tokens, width)
+            var block = self._block(layer)
+            step.linear["store"](team, block.queries_keys_values, memory.wide, n_tokens, 3 * width, NO_ROWS)
+            step.attend_to_text(team, self.own, layer, attended)
+            var x = Rows(memory.x, n_tokens, width, block.cross_attn_ln)
+            step.linear["add"](team, block.out, memory.x, n_tokens, width, x)
+            step.linear["store"](team, block.cross_query, memory.wide, n_tokens, width, NO_ROWS)
+            step.attend_to_audio(team, self.cross, layer, self.audio, attended)
+            x.normalization = block.mlp_ln
+            step.linear["add"](team, block.cross_out, memory.x, n_tokens, width, x)
+            var hidden = Rows(memory.wide, n_tokens, 4 * width, 0)
+            step.linear["gelu"](team, block.widen, memory.wide, n_tokens, 4 * width, hidden)
+            if layer + 1 < self.n_layers:
+                x.normalization = self._block(layer + 1).attn_ln
+            else:
+                x = NO_ROWS
+            step.linear["add"](team, block.narrow, memory.x, n_tokens, width, x)
 
-        for row in range(text.rows()):
+        def gather(row: Int) {imm}:
             for i in range(n_positions):
                 var token = row * text.length + Int(load[DType.int64, 1](positions + i * 8))
                 for j in range(0, width, 16):
                     var values = load[DType.float32, 16](memory.x + (token * width + j) * 4)
                     store[DType.float32, 16](memory.attended + ((row * n_positions + i) * width + j) * 4, values)
-        step.prepare(memory.attended, text.rows() * n_positions, width, self.last_ln)
-        return step
+
+        step.share(team, text.rows(), gather, Rows(memory.attended, last, width, self.last_ln))
 
 
 @always_inline
