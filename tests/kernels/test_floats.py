@@ -48,8 +48,9 @@ def kernels() -> dict[str, Model]:
         heads = TensorType(DType.float32, ["heads", "rows", 64], cpu)
         keys = TensorType(DType.float32, ["heads", "positions", 64], cpu)
         inputs = [heads, keys, keys, TensorType(DType.int64, [3], cpu)]
-        name = f"attention {instructions}"
-        trace(name, "attention_alone", inputs, heads, instructions=instructions, kind=DType.float32)
+        kind = {"instructions": instructions, "kind": DType.float32}
+        trace(f"attention {instructions}", "attention_alone", inputs, heads, **kind)
+        trace(f"window {instructions}", "window_attention_alone", inputs[:-1], heads, **kind)
     return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[packaged_kernels()])
 
 
@@ -94,6 +95,26 @@ def test_attention(
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     twin = weights / weights.sum(axis=-1, keepdims=True) @ values
     np.testing.assert_allclose(result, twin, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("growth", [1.0, 200.0], ids=["near", "far"])
+@pytest.mark.parametrize(("rows", "positions"), [(64, 1500), (44, 256), (5, 70), (33, 20)])
+@pytest.mark.parametrize("instructions", INSTRUCTIONS)
+def test_attention_to_a_window(
+    kernels: dict[str, Model], instructions: str, rows: int, positions: int, growth: float
+) -> None:
+    generator = np.random.default_rng(positions)
+    queries = 3 * generator.standard_normal((2, rows, 64), dtype=np.float32)
+    keys, values = (generator.standard_normal((2, positions, 64), dtype=np.float32) for _ in range(2))
+    # Scores far above those of the first positions, to which the others are relative.
+    keys[:, positions // 2 :] *= growth
+    result = execute(kernels[f"window {instructions}"], queries, keys, values)
+
+    scores = queries.astype(np.float64) @ keys.transpose(0, 2, 1) / 8
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    twin = weights / weights.sum(axis=-1, keepdims=True) @ values
+    # What a score loses is in proportion to it, and in proportion to that a weight is wrong.
+    np.testing.assert_allclose(result, twin, rtol=0, atol=1e-5 * growth)
 
 
 def test_float16_and_float32_are_sums_of_bfloat16() -> None:

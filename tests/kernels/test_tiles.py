@@ -62,7 +62,8 @@ def kernels() -> dict[str, Model]:
             instructions=instructions,
             kind=DType.bfloat16,
         )
-        trace(f"window {instructions}", "window_attention_alone", inputs[:-1], heads, instructions=instructions)
+        window = {"instructions": instructions, "kind": DType.bfloat16}
+        trace(f"window {instructions}", "window_attention_alone", inputs[:-1], heads, **window)
     return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[packaged_kernels()])
 
 

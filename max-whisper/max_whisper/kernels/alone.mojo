@@ -7,14 +7,15 @@ from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, min
 from std.memory import alloc
+from std.sys import size_of
 
 from .attention import HEAD, Keys, Scratch, attend, block_size, pack_key, pack_queries, pack_value
 from .floats import is_float
-from .functions import STEPS, gelu, gelu_float32
+from .functions import gelu, gelu_float32
 from .linear import Linear
 from .rows import normalize, to_tiles
 from .tiles import SIDE, TILE, begin_products, end_products, load, store
-from .window_attention import BLOCK, WindowScratch, attend_window, pack_window_key
+from .window_attention import WindowScratch, attend_window, pack_window_key, steps_of
 
 
 @extensibility.register("linear_alone")
@@ -154,7 +155,7 @@ struct WindowAttentionAlone:
 
     @staticmethod
     def execute[
-        target: StaticString, instructions: StaticString
+        target: StaticString, instructions: StaticString, kind: DType
     ](
         result: OutputTensor[dtype=DType.float32, rank=3, ...],
         queries: InputTensor[dtype=DType.float32, rank=3, ...],
@@ -169,25 +170,27 @@ struct WindowAttentionAlone:
         var key_data = Int(keys.unsafe_ptr())
         var value_data = Int(values.unsafe_ptr())
         var target_data = Int(result.unsafe_ptr())
-        var room = alloc[UInt8]((2 * blocks + 1) * BLOCK + WindowScratch.size(), alignment=64)
+        comptime block = block_size[instructions, kind]()
+        comptime Memory = WindowScratch[instructions, kind]
+        var room = alloc[UInt8]((2 * blocks + 1) * block + Memory.size(), alignment=64)
         var packed = Int(room)
-        var head_keys = Keys(packed + BLOCK, packed + (1 + blocks) * BLOCK, blocks, positions)
-        var scratch = WindowScratch.at(packed + (1 + 2 * blocks) * BLOCK)
+        var head_keys = Keys(packed + block, packed + (1 + blocks) * block, blocks, positions)
+        var scratch = Memory.at(packed + (1 + 2 * blocks) * block)
         begin_products[instructions]()
         for head in range(queries.shape()[0]):
             for position in range(positions):
                 var place = (head * positions + position) * HEAD * 4
-                pack_window_key[instructions](key_data + place, 0, position, head_keys.keys)
-                pack_window_key[instructions](key_data + place + SIDE * 4, 1, position, head_keys.keys)
-                pack_value[instructions, DType.bfloat16](value_data + place, position, blocks, head_keys.values)
+                pack_window_key[instructions, kind](key_data + place, 0, position, head_keys.keys)
+                pack_window_key[instructions, kind](key_data + place + SIDE * 4, 1, position, head_keys.keys)
+                pack_value[instructions, kind](value_data + place, position, blocks, head_keys.values)
             for side in range(0, rows, SIDE):
                 var some = min(SIDE, rows - side)
                 var place = (head * rows + side) * HEAD * 4
-                pack_queries[instructions, DType.bfloat16, STEPS](query_data + place, HEAD * 4, some, 0, packed)
-                pack_queries[instructions, DType.bfloat16, STEPS](query_data + place + SIDE * 4, HEAD * 4, some, 1, packed)
-                attend_window[instructions](some, packed, head_keys, scratch, packed)
+                pack_queries[instructions, kind, steps_of[kind]()](query_data + place, HEAD * 4, some, 0, packed)
+                pack_queries[instructions, kind, steps_of[kind]()](query_data + place + SIDE * 4, HEAD * 4, some, 1, packed)
+                attend_window[instructions, kind](some, packed, head_keys, scratch, packed)
                 for i in range(0, some * HEAD, 16):
-                    var values = load[DType.bfloat16, 16](packed + i * 2).cast[DType.float32]()
+                    var values = load[kind, 16](packed + i * size_of[Scalar[kind]]()).cast[DType.float32]()
                     store[DType.float32, 16](target_data + place + i * 4, values)
         end_products[instructions]()
         room.free()

@@ -2,8 +2,9 @@
 
 from std.ffi import external_call
 from std.sys import inlined_assembly
+from std.sys.intrinsics import PrefetchOptions, prefetch
 
-from .tiles import LINE, LINES, SIDE, TILE
+from .tiles import LINE, LINES, SIDE, TILE, at
 from .work import RowWork, do_rows
 
 comptime RESULT_LINE = SIDE * 4  # bytes of a row of results
@@ -54,14 +55,16 @@ def multiply_tiles[
             dot + "%tmm7, %tmm5, %tmm3",
         ]
         _begin[4, adds](result)
-        _run[instructions](left, left + left_stride, right, right + right_stride, TILE, TILE, steps, work, work_rows)
+        _run[instructions, TILE, TILE, False](
+            left, left + left_stride, right, right + right_stride, steps, work, work_rows
+        )
     else:
         comptime instructions: Array[StaticString, 2] = [
             "tileloadd ($0,$4,1), %tmm4\ntileloadd ($2,$4,1), %tmm6\n" + dot + "%tmm6, %tmm4, %tmm0",
             "tileloadd ($3,$4,1), %tmm7\n" + dot + "%tmm7, %tmm4, %tmm1",
         ]
         _begin[2, adds](result)
-        _run[instructions](left, left, right, right + right_stride, TILE, TILE, steps, work, work_rows)
+        _run[instructions, TILE, TILE, False](left, left, right, right + right_stride, steps, work, work_rows)
 
 
 @always_inline
@@ -107,19 +110,15 @@ def _begin[tiles: Int, adds: Bool](result: Int):
 
 @always_inline
 def _run[
-    Work: RowWork, size: Int, //, instructions: Array[StaticString, size]
-](
-    left: Int,
-    next_left: Int,
-    right: Int,
-    next_right: Int,
-    left_size: Int,
-    right_size: Int,
-    steps: Int,
-    work: Work,
-    work_rows: Int,
-):
-    """Give instructions for each step, with rows of work between them."""
+    Work: RowWork, size: Int, //, instructions: Array[StaticString, size], left_size: Int, right_size: Int, ahead: Bool
+](left: Int, next_left: Int, right: Int, next_right: Int, steps: Int, work: Work, work_rows: Int):
+    """Give instructions for each step, with rows of work between them.
+
+    Sizes: bytes from a step's tiles to those of the next; `ahead`: fetch these into the first cache.
+    """
+    comptime of_left = left_size // LINE
+    comptime of_right = right_size // LINE
+    comptime lines = 2 * (of_left + of_right) if ahead else 0
     # A quarter of the work is left for while the last sums are on their way.
     var pace = (work_rows * 3 << 14) // (steps * size * Work.TOGETHER)
     var due = 0
@@ -136,6 +135,15 @@ def _run[
                 Int(LINE),
                 Int(RESULT_LINE),
             )
+            comptime for line in range(lines * i // size, lines * (i + 1) // size):
+                comptime if line < of_left:
+                    _fetch(left + on_left + left_size + line * LINE)
+                elif line < 2 * of_left:
+                    _fetch(next_left + on_left + left_size + (line - of_left) * LINE)
+                elif line < 2 * of_left + of_right:
+                    _fetch(right + on_right + right_size + (line - 2 * of_left) * LINE)
+                else:
+                    _fetch(next_right + on_right + right_size + (line - 2 * of_left - of_right) * LINE)
             due += pace
             while done < (due >> 16) * Work.TOGETHER:
                 work.rows[Work.TOGETHER](done)
@@ -144,14 +152,21 @@ def _run[
 
 
 @always_inline
+def _fetch(address: Int):
+    """Begin to bring a line into the first cache."""
+    prefetch[PrefetchOptions().for_read().high_locality().to_data_cache()](at[DType.uint8](address))
+
+
+@always_inline
 def multiply_split[
-    Work: RowWork, //, parts: Int
+    Work: RowWork, //, parts: Int, adds: Bool
 ](
     left: Int,
     left_stride: Int,
     right: Int,
     right_stride: Int,
     steps: Int,
+    result: Int,
     work: Work,
     work_rows: Int,
 ):
@@ -171,13 +186,13 @@ def multiply_split[
         "tdpbf16ps %tmm7, %tmm4, %tmm1\n"
         "tdpbf16ps %tmm7, %tmm5, %tmm3\n"
     )
-    _begin[4, False](0)
+    _begin[4, adds](result)
     comptime if parts == 2:
         comptime instructions: Array[StaticString, 5] = [
             left_1 + right_1 + dots, left_0 + dots, right_0 + dots, left_1 + dots, left_2 + dots
         ]
-        _run[instructions](
-            left, left + left_stride, right, right + right_stride, 3 * TILE, 2 * TILE, steps, work, work_rows
+        _run[instructions, 3 * TILE, 2 * TILE, True](
+            left, left + left_stride, right, right + right_stride, steps, work, work_rows
         )
     else:
         comptime instructions: Array[StaticString, 6] = [
@@ -188,8 +203,8 @@ def multiply_split[
             left_1 + dots,
             left_2 + dots,
         ]
-        _run[instructions](
-            left, left + left_stride, right, right + right_stride, 3 * TILE, 3 * TILE, steps, work, work_rows
+        _run[instructions, 3 * TILE, 3 * TILE, True](
+            left, left + left_stride, right, right + right_stride, steps, work, work_rows
         )
 
 
@@ -224,7 +239,7 @@ def multiply_queries[Work: RowWork, //](keys: Int, result: Int, work: Work, work
         "tileloadd 3072($2,$4,1), %tmm3\ntdpbf16ps %tmm3, %tmm5, %tmm0",
         "tdpbf16ps %tmm3, %tmm7, %tmm1",
     ]
-    _run[instructions](result, result + LINES * RESULT_LINE, keys, keys, 0, 0, 1, work, work_rows)
+    _run[instructions, 0, 0, False](result, result + LINES * RESULT_LINE, keys, keys, 1, work, work_rows)
     inlined_assembly[
         "tilestored %tmm0, 64($0,$2,1)\ntilestored %tmm1, 64($1,$2,1)",
         NoneType,

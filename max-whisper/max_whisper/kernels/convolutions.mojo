@@ -6,17 +6,21 @@ one line of memory: each convolution is a linear layer of three rows.
 
 import extensibility
 from extensibility import InputTensor, OutputTensor
-from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
-from std.math import ceildiv, min
+from std.math import ceildiv, max, min
 from std.memory import alloc
 
+from .blocks import MOST_ROWS, Blocks
 from .floats import is_float
-from .functions import gelu, gelu_float32
-from .linear import Linear
+from .linear import ColumnParameters, Linear, gelu_rows
 from .rows import to_tiles
-from .tiles import LINE, LINES, SIDE, TILE, Floats, begin_products, end_products, load, store, to_bfloat16
+from .team import Team, in_team
+from .tiles import LINE, LINES, SIDE, TILE, Floats, load, store, to_bfloat16
+from .work import RowWork
+
+comptime STRIP = 256  # frames that a task transposes at once
+comptime MOST_TILES = 1 << 20  # bytes that the rows of a task may take as tiles: half of a core's cache
 
 
 @always_inline
@@ -41,6 +45,33 @@ def _store[instructions: StaticString, weight: DType](place: Int, values: Floats
         store[DType.float32, 16](place, values)
     else:
         store[DType.uint16, 16](place, to_bfloat16[instructions](values))
+
+
+@fieldwise_init
+struct ConvolveRows[instructions: StaticString, weight: DType, is_last: Bool](RowWork):
+    """Makes results of a convolution's sums: their GELU, and of the last one's positions are added to them."""
+
+    var parameters: ColumnParameters[Self.weight]
+    var sums: Int
+    var target: Int
+    var positions: Int
+    var width: Int
+
+    comptime TOGETHER = 2
+
+    @always_inline
+    def rows[count: Int](self, first: Int):
+        comptime size = 4 if Self.is_last or is_float[Self.weight]() else 2
+        var values = gelu_rows[count](self.parameters, self.sums, 0, first)
+        comptime for i in range(2 * count):
+            var some = values.slice[16, offset=i * 16]()
+            var place = (first + i // 2) * self.width + i % 2 * 16
+            comptime if Self.is_last:
+                store[DType.float32, 16](
+                    self.target + place * 4, some + load[DType.float32, 16](self.positions + place * 4)
+                )
+            else:
+                _store[Self.instructions, Self.weight](self.target + place * size, some)
 
 
 def _transpose[
@@ -102,7 +133,8 @@ struct EncoderConvolutions:
         var mel_size = (frames + 2) * n_mels * size + LINE
         var hidden_size = (frames + 2) * width * size + LINE
         var n_threads = parallelism_level(None)
-        var own_size = second.side_size() + TILE * 4
+        var together = max(1, min(MOST_ROWS // SIDE, MOST_TILES // second.side_size()))
+        var own_size = together * second.side_size() + 2 * TILE * 4
         var room = alloc[UInt8](windows * (mel_size + hidden_size + 2 * LINE) + n_threads * own_size, alignment=64)
         var mels = Int(room)
         var hidden = mels + ceildiv(windows * mel_size, LINE) * LINE
@@ -117,61 +149,58 @@ struct EncoderConvolutions:
             store[DType.uint8, LINE](mels + (window + 1) * mel_size - LINE, SIMD[DType.uint8, LINE](0))
             store[DType.uint8, LINE](hidden + (window + 1) * hidden_size - LINE, SIMD[DType.uint8, LINE](0))
 
-        var strips = ceildiv(frames, 16)
-
-        def transposing(thread: Int) {imm}:
-            for index in range(windows):
-                _transpose[instructions, weight](
-                    source + index * n_mels * frames * 4,
-                    n_mels,
-                    frames,
-                    strips * thread // n_threads * 16,
-                    min(frames, strips * (thread + 1) // n_threads * 16),
-                    mels + index * mel_size + n_mels * size,
-                )
-
-        sync_parallelize(transposing, n_threads)
+        var strips = ceildiv(frames, STRIP)
 
         @always_inline
-        def convolve[is_last: Bool](thread: Int) {imm}:
+        def convolve[is_last: Bool](item: Int, own: Int) {imm}:
             var linear = second if is_last else first
             var rows_in_all = length if is_last else frames
-            var tiles = own + thread * own_size
-            var block = tiles + second.side_size()
-            var sides = ceildiv(rows_in_all, SIDE)
-            begin_products[instructions]()
-            for index in range(windows * sides * thread // n_threads, windows * sides * (thread + 1) // n_threads):
-                var window = index // sides
-                var row = index % sides * SIDE
-                var rows = min(SIDE, rows_in_all - row)
-                if is_last:
-                    var start = hidden + window * hidden_size + 2 * row * width * size
-                    _tiles_of_windows(start, 2 * width * size, rows, linear, tiles)
-                else:
-                    var start = mels + window * mel_size + row * n_mels * size
-                    _tiles_of_windows(start, n_mels * size, rows, linear, tiles)
-                for column in range(0, width, SIDE):
-                    linear.block(rows, tiles, block, column, block)
-                    for i in range(rows):
-                        comptime for half in range(2):
-                            var sums = load[DType.float32, 16](block + i * SIDE * 4 + half * 64)
-                            sums = gelu_float32(sums) if is_float[weight]() else gelu(sums)
-                            var place = column + half * 16
-                            comptime if is_last:
-                                sums += load[DType.float32, 16](positions + ((row + i) * width + place) * 4)
-                                var target = values + ((window * length + row + i) * width + place) * 4
-                                store[DType.float32, 16](target, sums)
-                            else:
-                                var target = hidden + window * hidden_size + ((row + i + 1) * width + place) * size
-                                _store[instructions, weight](target, sums)
-            end_products[instructions]()
+            var parts = ceildiv(rows_in_all, together * SIDE)
+            var window = item // parts
+            var row = item % parts * together * SIDE
+            var rows = min(together * SIDE, rows_in_all - row)
+            if is_last:
+                var start = hidden + window * hidden_size + 2 * row * width * size
+                _tiles_of_windows(start, 2 * width * size, rows, linear, own)
+            else:
+                var start = mels + window * mel_size + row * n_mels * size
+                _tiles_of_windows(start, n_mels * size, rows, linear, own)
+            var blocks = Blocks.of(rows, linear, own, 0, own + together * second.side_size())
+            blocks.multiply(0)
+            for number in range(blocks.count()):
+                var column = blocks.column(number)
+                var place = (row + blocks.first(number)) * width + column
+                var target = values + (window * length * width + place) * 4
+                comptime if not is_last:
+                    target = hidden + window * hidden_size + (width + place) * size
+                var finish = ConvolveRows[instructions, weight, is_last](
+                    linear.parameters(column), blocks.sums(number), target, positions + place * 4, width
+                )
+                blocks.multiply_beside(number + 1, finish, blocks.rows(number))
 
-        def first_convolution(thread: Int) {imm}:
-            convolve[False](thread)
+        def work(mut team: Team) {imm}:
+            var memory = own + team.thread * own_size
 
-        def second_convolution(thread: Int) {imm}:
-            convolve[True](thread)
+            def transposing(item: Int) {imm}:
+                var window, strip = item // strips, item % strips
+                _transpose[instructions, weight](
+                    source + window * n_mels * frames * 4,
+                    n_mels,
+                    frames,
+                    strip * STRIP,
+                    min(frames, (strip + 1) * STRIP),
+                    mels + window * mel_size + n_mels * size,
+                )
 
-        sync_parallelize(first_convolution, n_threads)
-        sync_parallelize(second_convolution, n_threads)
+            def first_convolution(item: Int) {imm}:
+                convolve[False](item, memory)
+
+            def second_convolution(item: Int) {imm}:
+                convolve[True](item, memory)
+
+            team.share(windows * strips, transposing)
+            team.share(windows * ceildiv(frames, together * SIDE), first_convolution)
+            team.share(windows * ceildiv(length, together * SIDE), second_convolution)
+
+        in_team[instructions](n_threads, 3, work)
         room.free()

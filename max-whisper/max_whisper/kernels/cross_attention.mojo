@@ -2,17 +2,38 @@
 
 import extensibility
 from extensibility import InputTensor, OutputTensor
-from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
-from std.math import ceildiv, min
+from std.math import ceildiv, max, min
 from std.memory import alloc
 
 from .attention import HEAD, block_size, kind_of, pack_key, pack_values
+from .blocks import MOST_ROWS, Blocks
 from .caches import Caches
-from .linear import Linear
+from .linear import FinishRows, Linear
 from .rows import to_tiles
-from .tiles import SIDE, TILE, Floats, begin_products, end_products, store
+from .team import Team, in_team
+from .tiles import SIDE, TILE, Floats, store
+from .work import RowWork
+
+
+@fieldwise_init
+struct PackKeys[reader: StaticString, weight: DType](RowWork):
+    """Lays out results of a linear layer as one half of a head's width of keys."""
+
+    var finished: FinishRows[Self.weight]
+    var half: Int
+    var position: Int  # of the first
+    var keys: Int
+
+    comptime TOGETHER = 1
+
+    @always_inline
+    def rows[count: Int](self, first: Int):
+        self.finished.rows[count](first)
+        comptime for i in range(count):
+            var key, position = self.finished.line(first + i), self.position + first + i
+            pack_key[Self.reader, kind_of[Self.weight]()](key, self.half, position, self.keys)
 
 
 @extensibility.register("cross_keys_values")
@@ -44,40 +65,48 @@ struct CrossKeysValues:
         var layer_size = parameters.shape()[1]
         var layers = Int(parameters.unsafe_ptr())
         var side_size = Linear[instructions, weight](layers, 2 * width, width).side_size()
-        var own_size = side_size + SIDE * 8 + TILE * 4 + 64
+        var together = max(1, min(MOST_ROWS, ceildiv(length * shape[0], n_threads)) // SIDE)
+        var own_size = together * (side_size + SIDE * 8) + 2 * TILE * 4
         var room = alloc[UInt8](n_threads * own_size, alignment=64)
         var memory = Int(room)
         var source = Int(features.unsafe_ptr())
-        var sides = ceildiv(length, SIDE)
-        var n_parts = sides * shape[0]
+        var parts = ceildiv(length, together * SIDE)
 
-        def task(thread: Int) {imm}:
-            var tiles = memory + thread * own_size
-            var scales = tiles + side_size
-            var block = scales + SIDE * 8
-            begin_products[instructions]()
-            for index in range(n_parts * thread // n_threads, n_parts * (thread + 1) // n_threads):
-                var window = index // sides
-                var side = index % sides
-                var rows = min(SIDE, length - side * SIDE)
+        def work(mut team: Team) {imm}:
+            var tiles = memory + team.thread * own_size
+            var places = tiles + together * side_size
+            var scales = places + 2 * TILE * 4
+
+            def some(item: Int) {imm}:
+                var window = item // parts
+                var first = item % parts * together * SIDE
+                var rows = min(together * SIDE, length - first)
                 for row in range(rows):
-                    var place = source + ((window * length + side * SIDE + row) * width) * 4
+                    var place = source + (window * length + first + row) * width * 4
                     store[DType.float32, 2](scales + row * 8, to_tiles[instructions, weight](place, width, tiles, row))
                 for layer in range(n_layers):
                     var linear = Linear[instructions, weight](layers + layer * layer_size, 2 * width, width)
-                    for column in range(0, 2 * width, SIDE):
-                        linear.block(rows, tiles, scales, column, block)
+                    var blocks = Blocks.of(rows, linear, tiles, scales, places)
+                    blocks.multiply(0)
+                    for number in range(blocks.count()):
+                        var column = blocks.column(number)
                         var keys = given.keys(window, layer, column % width // HEAD, length)
                         var half = column % HEAD // SIDE
+                        var position = first + blocks.first(number)
+                        var sums = blocks.sums(number)
+                        var some = blocks.rows(number)
+                        var finished = FinishRows(linear.parameters(column), sums, blocks.scales(number))
                         if column < width:
-                            for row in range(rows):
-                                pack_key[reader, kind](block + row * SIDE * 4, half, side * SIDE + row, keys.keys)
+                            var pack = PackKeys[reader](finished^, half, position, keys.keys)
+                            blocks.multiply_beside(number + 1, pack, some)
                         else:
-                            for row in range(rows, SIDE):
+                            blocks.multiply_beside(number + 1, finished, some)
+                            for row in range(some, SIDE):
                                 for i in range(0, SIDE, 16):
-                                    store[DType.float32, 16](block + (row * SIDE + i) * 4, Floats(0))
-                            pack_values[reader, kind](block, half, side, keys.capacity, keys.values)
-            end_products[instructions]()
+                                    store[DType.float32, 16](sums + (row * SIDE + i) * 4, Floats(0))
+                            pack_values[reader, kind](sums, half, position // SIDE, keys.capacity, keys.values)
 
-        sync_parallelize(task, n_threads)
+            team.share(parts * shape[0], some)
+
+        in_team[instructions](n_threads, 1, work)
         room.free()

@@ -7,23 +7,31 @@ weight that is read serves all of them.
 
 import extensibility
 from extensibility import InputTensor, OutputTensor
-from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, max, min
 from std.memory import alloc
 from std.sys import size_of
 
-from .attention import HEAD, Keys, Scratch, attend, block_size, kind_of, pack_key, pack_query, pack_values
+from .attention import HEAD, Keys, block_size, kind_of, pack_query, pack_values
+from .blocks import MOST_ROWS, Blocks
 from .floats import depth_of_tile, is_float, left_tile
-from .functions import LOWEST_GELU, STEPS, gelu, gelu_float32, larger
-from .linear import ColumnParameters, FinishRows, Linear
+from .functions import LOWEST_GELU, larger
+from .linear import ColumnParameters, FinishRows, Linear, gelu_rows
 from .rows import normalize, quantize, store_floats, to_tiles
-from .tiles import LINES, SIDE, Floats, begin_products, end_products, line_of, load, store, to_bfloat16
-from .window_attention import WindowScratch, attend_window, pack_window_key
-from .work import NoWork, RowWork, do_rows
+from .team import Team, in_team
+from .tiles import LINES, SIDE, Floats, line_of, load, store, to_bfloat16
+from .window_attention import WindowScratch, attend_window, pack_window_key, steps_of
+from .work import RowWork, do_rows
 
-comptime MOST_ROWS = 128  # that a task takes at once
+
+@always_inline
+def parts_of_mlp[weight: DType]() -> Int:
+    """Parts that the MLP's hidden values are made and used in, so that all of them need not stay in the core's cache.
+
+    8-bit integers take all at once, because a row's scale is that of all of its values.
+    """
+    return 4 if is_float[weight]() else 1
 
 
 @fieldwise_init
@@ -84,15 +92,12 @@ struct Memory(ImplicitlyCopyable):
     var tiles: Int  # [128, width] as tiles
     var wide: Int  # for int8, the MLP's hidden values, bfloat16 [128, 4 * width]
     var hidden: Int  # [128, 4 * width] as tiles
-    var attention: Int  # a Scratch or WindowScratch; between its uses two blocks of sums
+    var attention: Int  # a WindowScratch; between its uses two blocks of sums
 
     @staticmethod
     def size[instructions: StaticString, weight: DType](sizes: Sizes) -> Int:
         var attention = Self.at[instructions, weight](0, sizes).attention
-        comptime if is_float[weight]():
-            return attention + Scratch.size[instructions, DType.float32](sizes.blocks())
-        else:
-            return attention + WindowScratch.size()
+        return attention + WindowScratch[instructions, kind_of[weight]()].size()
 
     @staticmethod
     def at[instructions: StaticString, weight: DType](address: Int, sizes: Sizes) -> Self:
@@ -117,13 +122,6 @@ struct Part(ImplicitlyCopyable):
     var values: Int
     var first: Int  # a multiple of 32
     var rows: Int
-
-    def sides(self) -> Int:
-        """Blocks of 32 rows, the last one perhaps in part."""
-        return ceildiv(self.rows, SIDE)
-
-    def rows_of(self, side: Int) -> Int:
-        return min(SIDE, self.rows - side * SIDE)
 
 
 @always_inline
@@ -151,11 +149,10 @@ struct PackQueries[instructions: StaticString, weight: DType](RowWork):
     @always_inline
     def rows[count: Int](self, first: Int):
         comptime kind = kind_of[Self.weight]()
-        comptime steps = 1 if is_float[Self.weight]() else STEPS
         self.finished.rows[count](first)
         comptime for i in range(count):
             var row = first + i
-            pack_query[Self.instructions, kind, steps](self.finished.line(row), row, self.half, self.queries)
+            pack_query[Self.instructions, kind, steps_of[kind]()](self.finished.line(row), row, self.half, self.queries)
 
 
 @fieldwise_init
@@ -174,10 +171,7 @@ struct PackKeys[instructions: StaticString, weight: DType](RowWork):
         self.finished.rows[count](first)
         comptime for i in range(count):
             var key, position = self.finished.line(first + i), self.position + first + i
-            comptime if is_float[Self.weight]():
-                pack_key[Self.instructions, DType.float32](key, self.half, position, self.keys)
-            else:
-                pack_window_key[Self.instructions](key, self.half, position, self.keys)
+            pack_window_key[Self.instructions, kind_of[Self.weight]()](key, self.half, position, self.keys)
 
 
 def project[
@@ -186,14 +180,14 @@ def project[
     """The part's queries, keys and values."""
     _normalized_tiles[instructions, weight](part, sizes.width, block.attn_ln, memory)
     var linear = block.queries_keys_values
-    var blocks = Blocks(part, linear, memory.tiles, memory.attention)
-    blocks.begin()
+    var blocks = Blocks.of(part.rows, linear, memory.tiles, memory.scales, memory.attention)
+    blocks.multiply(0)
     for number in range(blocks.count()):
         var column, rows, sums = blocks.column(number), blocks.rows(number), blocks.sums(number)
         var place = column % sizes.width // HEAD * sizes.head_size()
         var half = column % HEAD // SIDE
-        var here = part.first // SIDE + number % part.sides()
-        var finished = FinishRows(linear.parameters(column), sums, blocks.scales(number, memory))
+        var here = (part.first + blocks.first(number)) // SIDE
+        var finished = FinishRows(linear.parameters(column), sums, blocks.scales(number))
         if column < sizes.width:
             var queries = part.queries + place + here * sizes.block
             var pack = PackQueries[instructions](finished^, half, queries)
@@ -212,19 +206,13 @@ def project[
 def attend_rows[
     instructions: StaticString, weight: DType
 ](sizes: Sizes, part: Part, head: Int, memory: Memory):
-    """Attention of one head for the part's rows, in the place of their queries: [rows, 64], bfloat16 or float32."""
+    """Attention of one head for up to 32 rows, in the place of their queries: [rows, 64], bfloat16 or float32."""
+    comptime kind = kind_of[weight]()
     var place = head * sizes.head_size()
     var keys = Keys(part.keys + place, part.values + place, sizes.blocks(), sizes.length)
-    for side in range(part.sides()):
-        var queries = part.queries + place + (part.first // SIDE + side) * sizes.block
-        comptime if is_float[weight]():
-            var scratch = Scratch.at[instructions, DType.float32](memory.attention, sizes.blocks())
-            attend[instructions, DType.float32](
-                part.rows_of(side), queries, keys, 0, sizes.length, 0, scratch, queries, HEAD * 4
-            )
-        else:
-            var scratch = WindowScratch.at(memory.attention)
-            attend_window[instructions](part.rows_of(side), queries, keys, scratch, queries)
+    var queries = part.queries + place + part.first // SIDE * sizes.block
+    var scratch = WindowScratch[instructions, kind].at(memory.attention)
+    attend_window[instructions, kind](part.rows, queries, keys, scratch, queries)
 
 
 def finish[
@@ -244,63 +232,18 @@ def finish[
             place += sizes.head_size()
         var scale = to_tiles[instructions, weight](memory.values, width, memory.tiles, row)
         store[DType.float32, 2](memory.scales + row * 8, scale)
-    _add[instructions](part, block.out, memory.tiles, memory)
+    comptime Results = Blocks[instructions, weight]
+    _add(part, Results.of(part.rows, block.out, memory.tiles, memory.scales, memory.attention))
     _normalized_tiles[instructions, weight](part, width, block.mlp_ln, memory)
-    _widen[instructions](part, block.widen, memory)
-    _add[instructions](part, block.narrow, memory.hidden, memory)
-
-
-@fieldwise_init
-struct Blocks[instructions: StaticString, weight: DType](ImplicitlyCopyable):
-    """The results of a linear layer for a part's rows, 32 x 32 at a time; the rows of a column follow each other."""
-
-    var part: Part
-    var linear: Linear[Self.instructions, Self.weight]
-    var tiles: Int  # of the rows
-    var places: Int  # [2, 32, 32], where sums come in turn
-
-    @always_inline
-    def count(self) -> Int:
-        return self.linear.columns // SIDE * self.part.sides()
-
-    @always_inline
-    def column(self, number: Int) -> Int:
-        return number // self.part.sides() * SIDE
-
-    @always_inline
-    def first(self, number: Int) -> Int:
-        """The first row, counted from the part's first."""
-        return number % self.part.sides() * SIDE
-
-    @always_inline
-    def rows(self, number: Int) -> Int:
-        return self.part.rows_of(number % self.part.sides())
-
-    @always_inline
-    def sums(self, number: Int) -> Int:
-        return self.places + number % 2 * SIDE * SIDE * 4
-
-    @always_inline
-    def scales(self, number: Int, memory: Memory) -> Int:
-        """Those of the rows."""
-        return memory.scales + self.first(number) * 8
-
-    @always_inline
-    def begin(self):
-        """The first product."""
-        var none = NoWork()
-        self.multiply_beside(0, none, 0)
-
-    @always_inline
-    def multiply_beside[Work: RowWork, //](self, number: Int, work: Work, rows: Int):
-        """A product, if there is one of this number, and beside it so many rows of work."""
-        if number < self.count():
-            var tiles = self.tiles + self.first(number) // SIDE * self.linear.side_size()
-            self.linear.product_beside(
-                self.rows(number), tiles, self.column(number), self.sums(number), work, rows
-            )
-        else:
-            do_rows(work, 0, rows)
+    var steps = block.narrow.steps() // parts_of_mlp[weight]()
+    for number in range(parts_of_mlp[weight]()):
+        _widen[instructions](part, block.widen, number, memory)
+        _add(
+            part,
+            Results(
+                part.rows, block.narrow, memory.hidden, memory.scales, memory.attention, number * steps, steps
+            ),
+        )
 
 
 @fieldwise_init
@@ -327,17 +270,17 @@ struct AddRows[weight: DType](RowWork):
 
 def _add[
     instructions: StaticString, weight: DType
-](part: Part, linear: Linear[instructions, weight], tiles: Int, memory: Memory):
-    """Add a linear layer's results to the part's rows."""
-    var blocks = Blocks(part, linear, tiles, memory.attention)
-    blocks.begin()
+](part: Part, blocks: Blocks[instructions, weight]):
+    """Add a linear layer's results to the part's rows; its bias with the first steps along the depth."""
+    blocks.multiply(0)
     for number in range(blocks.count()):
         var column = blocks.column(number)
-        var stride = linear.columns * 4
+        var stride = blocks.linear.columns * 4
         var target = part.x + (part.first + blocks.first(number)) * stride + column * 4
-        var add = AddRows(
-            linear.parameters(column), blocks.sums(number), blocks.scales(number, memory), target, stride
-        )
+        var parameters = blocks.linear.parameters(column)
+        if blocks.first_step:
+            parameters.bias = Array[Floats, 2](fill=Floats(0))
+        var add = AddRows(parameters^, blocks.sums(number), blocks.scales(number), target, stride)
         blocks.multiply_beside(number + 1, add, blocks.rows(number))
 
 
@@ -359,12 +302,7 @@ struct WidenRows[instructions: StaticString, weight: DType](RowWork):
     def rows[count: Int](self, first: Int):
         comptime in_tile = depth_of_tile[Self.instructions, Self.weight]()
         comptime tile_size = left_tile[Self.instructions, Self.weight]()
-        var values = SIMD[DType.float32, 32 * count](0)
-        comptime for i in range(2 * count):
-            var row = first + i // 2
-            var line = self.sums + row * SIDE * 4
-            values = values.insert[offset=i * 16](self.parameters.finish[i % 2](line, self.scales + row * 8))
-        values = gelu_float32(values) if is_float[Self.weight]() else gelu(values)
+        var values = gelu_rows[count](self.parameters, self.sums, self.scales, first)
         comptime for i in range(count):
             var row = self.first + first + i
             var one = values.slice[16, offset=i * 32]()
@@ -389,26 +327,31 @@ struct WidenRows[instructions: StaticString, weight: DType](RowWork):
 
 def _widen[
     instructions: StaticString, weight: DType
-](part: Part, linear: Linear[instructions, weight], memory: Memory):
-    """The first half of the MLP: GELU of a linear layer, as tiles for the second half."""
-    var depth = linear.columns
+](part: Part, linear: Linear[instructions, weight], number_of_part: Int, memory: Memory):
+    """A part of the first half of the MLP: GELU of a linear layer, as tiles for the second half."""
+    var depth = linear.columns // parts_of_mlp[weight]()
     comptime if weight == DType.int8:
         for row in range(part.rows):
             store[DType.float32, 16](memory.highest + row * 64, Floats(LOWEST_GELU))
-    var blocks = Blocks(part, linear, memory.tiles, memory.attention)
-    blocks.begin()
-    for number in range(blocks.count()):
+    var blocks = Blocks.of(part.rows, linear, memory.tiles, memory.scales, memory.attention)
+    var count = blocks.count() // parts_of_mlp[weight]()
+    var begin = count * number_of_part
+    blocks.multiply(begin)
+    for number in range(begin, begin + count):
         var column = blocks.column(number)
         var widen = WidenRows[instructions](
             linear.parameters(column),
             blocks.sums(number),
-            blocks.scales(number, memory),
+            blocks.scales(number),
             blocks.first(number),
-            column,
+            column % depth,
             depth,
             memory,
         )
-        blocks.multiply_beside(number + 1, widen, blocks.rows(number))
+        if number + 1 < begin + count:
+            blocks.multiply_beside(number + 1, widen, blocks.rows(number))
+        else:
+            do_rows(widen, 0, blocks.rows(number))
     comptime if weight == DType.int8:
         # A row's scale is known when all of its columns are. GELU's lowest value is, always.
         for row in range(part.rows):
@@ -442,7 +385,8 @@ struct EncoderBlocks:
         var n_threads = parallelism_level(None)
         var together = max(1, min(MOST_ROWS // SIDE, sizes.blocks() * sizes.windows // n_threads))
         var parts = ceildiv(sizes.blocks(), together)
-        var n_parts = parts * sizes.windows
+        var n_sides = sizes.windows * sizes.heads() * sizes.blocks()
+        var n_spans = min(n_sides, max(sizes.windows * sizes.heads(), 8 * n_threads))
         var tensor_size = sizes.windows * sizes.window_size()
         var memory = alloc[UInt8](3 * tensor_size + n_threads * Memory.size[instructions, weight](sizes), alignment=64)
         var tensors = Int(memory)
@@ -455,61 +399,48 @@ struct EncoderBlocks:
 
         var n_layers = parameters.shape()[0]
         var last_ln = Int(ln_post.unsafe_ptr())
-        for layer in range(n_layers):
-            var block = EncoderBlock[instructions, weight].at(layers + layer * layer_size, sizes.width)
+        comptime Block = EncoderBlock[instructions, weight]
 
-            @always_inline
-            def part_of(window: Int, first: Int, rows: Int) {imm} -> Part:
-                var queries = tensors + window * sizes.window_size()
-                return Part(
-                    values + window * sizes.length * sizes.width * 4,
-                    queries,
-                    queries + tensor_size,
-                    queries + 2 * tensor_size,
-                    first,
-                    min(rows, sizes.length - first),
-                )
+        @always_inline
+        def part_of(window: Int, first: Int, rows: Int) {imm} -> Part:
+            var queries = tensors + window * sizes.window_size()
+            return Part(
+                values + window * sizes.length * sizes.width * 4,
+                queries,
+                queries + tensor_size,
+                queries + 2 * tensor_size,
+                first,
+                min(rows, sizes.length - first),
+            )
 
-            @always_inline
-            def memory_of(number: Int) {imm} -> Memory:
-                var own = tensors + 3 * tensor_size + number * Memory.size[instructions, weight](sizes)
-                return Memory.at[instructions, weight](own, sizes)
+        def work(mut team: Team) {imm}:
+            var own = tensors + 3 * tensor_size + team.thread * Memory.size[instructions, weight](sizes)
+            var memory = Memory.at[instructions, weight](own, sizes)
+            for layer in range(n_layers):
+                var block = Block.at(layers + layer * layer_size, sizes.width)
 
-            @always_inline
-            def over_parts[is_last: Bool](number: Int) {imm}:
-                var own = memory_of(number)
-                begin_products[instructions]()
-                for index in range(n_parts * number // n_threads, n_parts * (number + 1) // n_threads):
-                    var part = part_of(index // parts, index % parts * together * SIDE, together * SIDE)
-                    comptime if is_last:
-                        finish[instructions](sizes, part, block, own)
-                        if layer == n_layers - 1:
-                            for row in range(part.rows):
-                                var place = part.x + (part.first + row) * sizes.width * 4
-                                normalize(place, sizes.width, last_ln, last_ln + sizes.width * 4, place)
-                    else:
-                        project[instructions](sizes, part, block, own)
-                end_products[instructions]()
+                def projecting(item: Int) {imm}:
+                    var part = part_of(item // parts, item % parts * together * SIDE, together * SIDE)
+                    project[instructions, weight](sizes, part, block, memory)
 
-            def projecting(number: Int) {imm}:
-                over_parts[False](number)
+                def attending(item: Int) {imm}:
+                    # The rows of a head follow each other, so that its keys and values stay in the core's cache.
+                    for number in range(n_sides * item // n_spans, n_sides * (item + 1) // n_spans):
+                        var head = number // sizes.blocks()
+                        var part = part_of(head // sizes.heads(), number % sizes.blocks() * SIDE, SIDE)
+                        attend_rows[instructions, weight](sizes, part, head % sizes.heads(), memory)
 
-            def attending(number: Int) {imm}:
-                # The sides of a head follow each other, so that its keys and values stay in the core's cache.
-                var own = memory_of(number)
-                var sides = sizes.blocks()
-                var n_sides = sizes.windows * sizes.heads() * sides
-                begin_products[instructions]()
-                for index in range(n_sides * number // n_threads, n_sides * (number + 1) // n_threads):
-                    var head = index // sides
-                    var part = part_of(head // sizes.heads(), index % sides * SIDE, SIDE)
-                    attend_rows[instructions, weight](sizes, part, head % sizes.heads(), own)
-                end_products[instructions]()
+                def finishing(item: Int) {imm}:
+                    var part = part_of(item // parts, item % parts * together * SIDE, together * SIDE)
+                    finish[instructions, weight](sizes, part, block, memory)
+                    if layer == n_layers - 1:
+                        for row in range(part.rows):
+                            var place = part.x + (part.first + row) * sizes.width * 4
+                            normalize(place, sizes.width, last_ln, last_ln + sizes.width * 4, place)
 
-            def finishing(number: Int) {imm}:
-                over_parts[True](number)
+                team.share(parts * sizes.windows, projecting)
+                team.share(n_spans, attending)
+                team.share(parts * sizes.windows, finishing)
 
-            sync_parallelize(projecting, n_threads)
-            sync_parallelize(attending, n_threads)
-            sync_parallelize(finishing, n_threads)
+        in_team[instructions](n_threads, 3 * n_layers, work)
         memory.free()

@@ -75,7 +75,7 @@ def any_product[
 
 @always_inline
 def any_product_beside[
-    Work: RowWork, //, instructions: StaticString, weight: DType
+    Work: RowWork, //, instructions: StaticString, weight: DType, *, adds: Bool = False
 ](
     rows: Int,
     left: Int,
@@ -89,13 +89,15 @@ def any_product_beside[
 ):
     """`product_beside`, also where weights are floats."""
     comptime if is_split[instructions, weight]():
-        multiply_split[parts_of[weight]()](left, left_stride, right, right_stride, steps, work, work_rows)
+        multiply_split[parts_of[weight](), adds](
+            left, left_stride, right, right_stride, steps, result, work, work_rows
+        )
         store_tiles(rows, result)
     elif is_float[weight]():
-        _float_product[instructions, weight](rows, left, left_stride, right, right_stride, steps, result)
+        _float_product[instructions, weight, adds](rows, left, left_stride, right, right_stride, steps, result)
         do_rows(work, 0, work_rows)
     else:
-        product_beside[instructions, weight](
+        product_beside[instructions, weight, adds=adds](
             rows, left, left_stride, right, right_stride, steps, result, work, work_rows
         )
 
@@ -113,7 +115,7 @@ def split[instructions: StaticString](values: Floats) -> Array[SIMD[DType.uint16
 
 @always_inline
 def _float_product[
-    instructions: StaticString, weight: DType
+    instructions: StaticString, weight: DType, adds: Bool
 ](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
     """As `product`, over a depth of `steps` tiles."""
     # As many sums as registers hold: 32 of 16 floats, or of 4; with AVX2 16 of 8.
@@ -124,19 +126,19 @@ def _float_product[
         var line = left + row // LINES * left_stride + row % LINES * LINE
         var target = result + row * SIDE * 4
         if rows - row >= most:
-            _lines[weight, most, 2 if is_wide else 1](line, right, right_stride, steps, target)
+            _lines[weight, adds, most, 2 if is_wide else 1](line, right, right_stride, steps, target)
             row += most
         elif is_wide and rows - row >= 4:
-            _lines[weight, 4, 2](line, right, right_stride, steps, target)
+            _lines[weight, adds, 4, 2](line, right, right_stride, steps, target)
             row += 4
         else:
-            _lines[weight, 1, 2](line, right, right_stride, steps, target)
+            _lines[weight, adds, 1, 2](line, right, right_stride, steps, target)
             row += 1
 
 
 @always_inline
 def _lines[
-    weight: DType, rows: Int, halves: Int
+    weight: DType, adds: Bool, rows: Int, halves: Int
 ](left: Int, right: Int, right_stride: Int, steps: Int, result: Int):
     """The product of a few rows, whose sums stay in registers: those of so many halves of the columns at a time.
 
@@ -146,6 +148,11 @@ def _lines[
     comptime size = 2 if weight == DType.float16 else 4
     comptime for first in range(0, 2, halves):
         var sums = Array[Floats, rows * halves](fill=Floats(0))
+        comptime if adds:
+            comptime for row in range(rows):
+                comptime for half in range(halves):
+                    var place = result + row * SIDE * 4 + (first + half) * 64
+                    sums[row * halves + half] = load[DType.float32, 16](place)
         for step in range(steps):
             for line in range(LINES):
                 var weights = Array[Floats, halves](fill=Floats(0))

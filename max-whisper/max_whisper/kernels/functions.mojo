@@ -1,6 +1,6 @@
 """Functions of 16 float32 at once."""
 
-from std.math import erf, round
+from std.math import round
 from std.memory import bitcast
 from std.sys import inlined_assembly
 
@@ -149,5 +149,26 @@ def gelu(x: SIMD[DType.float32, _]) -> type_of(x):
 
 @always_inline
 def gelu_float32(x: SIMD[DType.float32, _]) -> type_of(x):
-    """The Gaussian error linear unit to the precision of float32."""
-    return x * 0.5 * (1 + erf(x * 0.7071067811865476))
+    """As `gelu`, the probability wrong by 2e-7 at most, as PyTorch's is.
+
+    The probability less one half is an odd function that is 0.5 to the precision of float32 from 5.4 on, here a quotient of
+    polynomials, fitted so that the largest error is least.
+    """
+    comptime above: Array[Float32, 7] = [
+        1.16104168e-10, -2.22569803e-08, 3.13338660e-06, 1.58955183e-04, 4.43501677e-03, 3.47848237e-02, 3.98942173e-01,
+    ]
+    comptime below: Array[Float32, 5] = [5.86752358e-05, 1.76357641e-03, 2.84298379e-02, 2.53857583e-01, 1.0]
+    comptime Values = type_of(x)
+    var clipped = smaller(larger(x, Values(-5.4)), Values(5.4))
+    var square = clipped * clipped
+    comptime first_above = above[0]
+    comptime first_below = below[0]
+    var numerator = Values(first_above)
+    var denominator = Values(first_below)
+    comptime for i in range(1, 7):
+        comptime next = above[i]
+        numerator = numerator.fma(square, Values(next))
+    comptime for i in range(1, 5):
+        comptime next = below[i]
+        denominator = denominator.fma(square, Values(next))
+    return x * (clipped * numerator / denominator + 0.5)

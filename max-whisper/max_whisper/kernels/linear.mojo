@@ -1,6 +1,7 @@
 """Linear layers over tiles: weights as one block of memory, results 32 x 32 at a time."""
 
 from .floats import any_product_beside, depth_of_tile, is_float, left_tile, right_tile
+from .functions import gelu, gelu_float32
 from .tiles import LINES, SIDE, TILE, Floats, load, store
 from .work import NoWork, RowWork, do_rows
 
@@ -27,6 +28,18 @@ struct ColumnParameters[weight: DType](Copyable):
             return whole.fma(self.factors[half] * step, lowest.fma(self.totals[half], self.bias[half]))
         else:
             return load[DType.float32, 16](sums + half * 64) + self.bias[half]
+
+
+@always_inline
+def gelu_rows[
+    weight: DType, //, count: Int
+](parameters: ColumnParameters[weight], sums: Int, scales: Int, first: Int) -> SIMD[DType.float32, 32 * count]:
+    """The GELU of a linear layer's results for a few rows: of each its 32 columns."""
+    var values = SIMD[DType.float32, 32 * count](0)
+    comptime for i in range(2 * count):
+        var row = first + i // 2
+        values = values.insert[offset=i * 16](parameters.finish[i % 2](sums + row * SIDE * 4, scales + row * 8))
+    return gelu_float32(values) if is_float[weight]() else gelu(values)
 
 
 @fieldwise_init
@@ -98,20 +111,33 @@ struct Linear[instructions: StaticString, weight: DType](ImplicitlyCopyable):
         scales: float32 [rows, 2], what `to_tiles` returned for each row.
         """
         var none = NoWork()
-        self.product_beside(rows, left, column, result, none, 0)
+        self.product_beside(rows, left, column, 0, self.steps(), result, none, 0)
         do_rows(FinishRows(self.parameters(column), result, scales), 0, rows)
 
     @always_inline
     def product_beside[
         Work: RowWork, //
-    ](self, rows: Int, left: Int, column: Int, result: Int, work: Work, work_rows: Int):
+    ](
+        self,
+        rows: Int,
+        left: Int,
+        column: Int,
+        first_step: Int,
+        steps: Int,
+        result: Int,
+        work: Work,
+        work_rows: Int,
+    ):
         """Up to 32 rows of tiles times 32 columns from `column` on, [32, 32], beside so many rows of work.
 
-        `ColumnParameters.finish` makes results of these sums.
+        Of the depth it takes some of the steps, which the tiles on the left are of. `ColumnParameters.finish` makes results
+        of these sums.
         """
-        var tiles = self.tiles() + column // LINES * self.panel_size()
+        comptime left_size = left_tile[Self.instructions, Self.weight]()
+        comptime right_size = right_tile[Self.instructions, Self.weight]()
+        var tiles = self.tiles() + column // LINES * self.panel_size() + first_step * right_size
         any_product_beside[Self.instructions, Self.weight](
-            rows, left, self.side_size() // 2, tiles, self.panel_size(), self.steps(), result, work, work_rows
+            rows, left, steps * left_size, tiles, self.panel_size(), steps, result, work, work_rows
         )
 
     @always_inline
