@@ -2,7 +2,6 @@
 
 import extensibility
 from extensibility import InputTensor, OutputTensor
-from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, min
@@ -14,7 +13,8 @@ from .floats import is_float
 from .functions import gelu, gelu_float32
 from .linear import Linear
 from .rows import normalize, to_tiles
-from .tiles import SIDE, TILE, begin_products, end_products, load, store
+from .team import Team, in_team
+from .tiles import SIDE, TILE, load, store
 from .window_attention import WindowScratch, attend_window, pack_window_key, steps_of
 
 
@@ -51,18 +51,19 @@ struct LinearAlone:
         var room = alloc[UInt8](n_threads * own_size, alignment=64)
         var memory = Int(room)
 
-        def task(thread: Int) {imm}:
-            var normalized = memory + thread * own_size
+        def work(mut team: Team) {imm}:
+            var normalized = memory + team.thread * own_size
             var tiles = normalized + depth * 4
             var scales = tiles + together * linear.side_size()
             var block = scales + together * SIDE * 8
-            begin_products[instructions]()
-            for part in range(parts * thread // n_threads, parts * (thread + 1) // n_threads):
+
+            def some_rows(part: Int) {imm}:
                 var first = part * together * SIDE
                 var some = min(together * SIDE, rows - first)
                 for row in range(some):
                     normalize(source + (first + row) * depth * 4, depth, scale, scale + depth * 4, normalized)
-                    store[DType.float32, 2](scales + row * 8, to_tiles[instructions, weight](normalized, depth, tiles, row))
+                    var step = to_tiles[instructions, weight](normalized, depth, tiles, row)
+                    store[DType.float32, 2](scales + row * 8, step)
                 for column in range(0, columns, SIDE):
                     for side in range(ceildiv(some, SIDE)):
                         var here = min(SIDE, some - side * SIDE)
@@ -75,9 +76,10 @@ struct LinearAlone:
                                 comptime if finish == "gelu":
                                     sums = gelu_float32(sums) if is_float[weight]() else gelu(sums)
                                 store[DType.float32, 16](place + half * 64, sums)
-            end_products[instructions]()
 
-        sync_parallelize(task, n_threads)
+            team.share(parts, some_rows)
+
+        in_team[instructions](n_threads, 1, work)
         room.free()
 
 
@@ -115,25 +117,25 @@ struct AttentionAlone:
         var room = alloc[UInt8](n_threads * own_size, alignment=64)
         var memory = Int(room)
 
-        def task(thread: Int) {imm}:
-            var packed = memory + thread * own_size
+        def work(mut team: Team) {imm}:
+            var packed = memory + team.thread * own_size
             var head_keys = Keys(packed + block, packed + (1 + blocks) * block, blocks, positions)
             var scratch = Scratch.at[instructions, kind](packed + (1 + 2 * blocks) * block, blocks)
-            begin_products[instructions]()
-            for head in range(heads * thread // n_threads, heads * (thread + 1) // n_threads):
+
+            def some(head: Int) {imm}:
                 for position in range(positions):
                     var place = (head * positions + position) * HEAD * 4
                     pack_key[instructions, kind](key_data + place, 0, position, head_keys.keys)
                     pack_key[instructions, kind](key_data + place + SIDE * 4, 1, position, head_keys.keys)
                     pack_value[instructions, kind](value_data + place, position, blocks, head_keys.values)
                 for side in range(0, rows, SIDE):
-                    var some = min(SIDE, rows - side)
+                    var here = min(SIDE, rows - side)
                     var place = (head * rows + side) * HEAD * 4
-                    pack_queries[instructions, kind](query_data + place, HEAD * 4, some, 0, packed)
-                    pack_queries[instructions, kind](query_data + place + SIDE * 4, HEAD * 4, some, 1, packed)
+                    pack_queries[instructions, kind](query_data + place, HEAD * 4, here, 0, packed)
+                    pack_queries[instructions, kind](query_data + place + SIDE * 4, HEAD * 4, here, 1, packed)
                     var grows = Int(load[DType.int64, 1](seen + 16))
                     attend[instructions, kind](
-                        some,
+                        here,
                         packed,
                         head_keys,
                         Int(load[DType.int64, 1](seen)),
@@ -143,9 +145,10 @@ struct AttentionAlone:
                         target_data + place,
                         HEAD * 4,
                     )
-            end_products[instructions]()
 
-        sync_parallelize(task, n_threads)
+            team.share(heads, some)
+
+        in_team[instructions](n_threads, 1, work)
         room.free()
 
 
@@ -163,6 +166,7 @@ struct WindowAttentionAlone:
         values: InputTensor[dtype=DType.float32, rank=3, ...],
         ctx: DeviceContext,
     ) raises:
+        var heads = queries.shape()[0]
         var rows = queries.shape()[1]
         var positions = keys.shape()[1]
         var blocks = ceildiv(positions, SIDE)
@@ -172,25 +176,34 @@ struct WindowAttentionAlone:
         var target_data = Int(result.unsafe_ptr())
         comptime block = block_size[instructions, kind]()
         comptime Memory = WindowScratch[instructions, kind]
-        var room = alloc[UInt8]((2 * blocks + 1) * block + Memory.size(), alignment=64)
-        var packed = Int(room)
-        var head_keys = Keys(packed + block, packed + (1 + blocks) * block, blocks, positions)
-        var scratch = Memory.at(packed + (1 + 2 * blocks) * block)
-        begin_products[instructions]()
-        for head in range(queries.shape()[0]):
-            for position in range(positions):
-                var place = (head * positions + position) * HEAD * 4
-                pack_window_key[instructions, kind](key_data + place, 0, position, head_keys.keys)
-                pack_window_key[instructions, kind](key_data + place + SIDE * 4, 1, position, head_keys.keys)
-                pack_value[instructions, kind](value_data + place, position, blocks, head_keys.values)
-            for side in range(0, rows, SIDE):
-                var some = min(SIDE, rows - side)
-                var place = (head * rows + side) * HEAD * 4
-                pack_queries[instructions, kind, steps_of[kind]()](query_data + place, HEAD * 4, some, 0, packed)
-                pack_queries[instructions, kind, steps_of[kind]()](query_data + place + SIDE * 4, HEAD * 4, some, 1, packed)
-                attend_window[instructions, kind](some, packed, head_keys, scratch, packed)
-                for i in range(0, some * HEAD, 16):
-                    var values = load[kind, 16](packed + i * size_of[Scalar[kind]]()).cast[DType.float32]()
-                    store[DType.float32, 16](target_data + place + i * 4, values)
-        end_products[instructions]()
+        var n_threads = parallelism_level(None)
+        var own_size = (2 * blocks + 1) * block + Memory.size()
+        var room = alloc[UInt8](n_threads * own_size, alignment=64)
+        var memory = Int(room)
+
+        def work(mut team: Team) {imm}:
+            var packed = memory + team.thread * own_size
+            var head_keys = Keys(packed + block, packed + (1 + blocks) * block, blocks, positions)
+            var scratch = Memory.at(packed + (1 + 2 * blocks) * block)
+
+            def some(head: Int) {imm}:
+                for position in range(positions):
+                    var place = (head * positions + position) * HEAD * 4
+                    pack_window_key[instructions, kind](key_data + place, 0, position, head_keys.keys)
+                    pack_window_key[instructions, kind](key_data + place + SIDE * 4, 1, position, head_keys.keys)
+                    pack_value[instructions, kind](value_data + place, position, blocks, head_keys.values)
+                for side in range(0, rows, SIDE):
+                    var here = min(SIDE, rows - side)
+                    var place = (head * rows + side) * HEAD * 4
+                    comptime for half in range(2):
+                        var source = query_data + place + half * SIDE * 4
+                        pack_queries[instructions, kind, steps_of[kind]()](source, HEAD * 4, here, half, packed)
+                    attend_window[instructions, kind](here, packed, head_keys, scratch, packed)
+                    for i in range(0, here * HEAD, 16):
+                        var values = load[kind, 16](packed + i * size_of[Scalar[kind]]()).cast[DType.float32]()
+                        store[DType.float32, 16](target_data + place + i * 4, values)
+
+            team.share(heads, some)
+
+        in_team[instructions](n_threads, 1, work)
         room.free()

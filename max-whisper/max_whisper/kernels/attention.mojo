@@ -1,4 +1,4 @@
-"""Attention of one head over tiles, for the windows of the encoder and for the tokens of the decoder.
+"""Attention of one head over tiles: how queries, keys and values lie, and that of the decoder's tokens.
 
 `kind` is bfloat16, or float32 (floats.mojo). Positions come in blocks of 32. Queries are tiles for the left, [rows / 16,
 tiles of a head's width]. Keys are tiles for the right whose columns are positions, [positions / 16, tiles of a head's

@@ -2,9 +2,11 @@
 
 from std.math import ceildiv, min
 
+from .attention import kind_of, pack_key
 from .floats import left_tile
-from .linear import Linear
+from .linear import FinishRows, Linear
 from .tiles import LINES, SIDE
+from .window_attention import pack_window_key
 from .work import NoWork, RowWork, do_rows
 
 comptime MOST_ROWS = 128  # that a task takes at once: each weight that is read serves all of them
@@ -82,3 +84,26 @@ struct Blocks[instructions: StaticString, weight: DType](ImplicitlyCopyable):
             )
         else:
             do_rows(work, 0, rows)
+
+
+@fieldwise_init
+struct PackKeys[weight: DType, //, instructions: StaticString, *, for_window: Bool](RowWork):
+    """Lays out results of a linear layer as one half of a head's width of keys, for attention to a window or of tokens."""
+
+    var finished: FinishRows[Self.weight]
+    var half: Int
+    var position: Int  # of the first
+    var keys: Int
+
+    comptime TOGETHER = 1
+
+    @always_inline
+    def rows[count: Int](self, first: Int):
+        comptime kind = kind_of[Self.weight]()
+        self.finished.rows[count](first)
+        comptime for i in range(count):
+            var key, position = self.finished.line(first + i), self.position + first + i
+            comptime if Self.for_window:
+                pack_window_key[Self.instructions, kind](key, self.half, position, self.keys)
+            else:
+                pack_key[Self.instructions, kind](key, self.half, position, self.keys)

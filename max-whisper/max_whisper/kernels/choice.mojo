@@ -1,8 +1,8 @@
 """The choice of tokens under the rules of what may come next, as decoding/rules.py, greedy.py and beam.py make it.
 
-Logits are never all in memory: a thread computes those of a chunk of the vocabulary, of which the best few are kept and the
-sum that the softmax divides by, for the tokens of text and for the timestamps. Chunks are put together in their order,
-whichever threads they came from, so that the sums are the same each time.
+Logits are never all in memory: a thread computes those of a chunk of the vocabulary, of which the best few are kept and
+the sum that the softmax divides by, for the tokens of text and for the timestamps. Chunks are put together in their
+order, whichever threads they came from, so that the sums are the same each time.
 """
 
 from extensibility import InputTensor
@@ -179,12 +179,14 @@ struct Best(ImplicitlyCopyable):
 
     def merge(self, other: Self):
         """Take in those of greater tokens."""
+        if other.count() == 0:
+            return
         var before = self.largest()
         for i in range(other.count()):
-            if other.logit(i) > self._least():
-                self._insert(other.token(i), other.logit(i))
-        if other.count():
-            self._add_sum(other.total() * _exponential(other.largest() - self.largest()), before)
+            if not other.logit(i) > self._least():
+                break
+            self._insert(other.token(i), other.logit(i))
+        self._add_sum(other.total() * _exponential(other.largest() - self.largest()), before)
 
     def fill(self):
         """Where fewer tokens are allowed, let the first of the others follow: as NumPy sorts logits of minus infinity."""

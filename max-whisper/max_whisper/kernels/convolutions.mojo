@@ -133,8 +133,10 @@ struct EncoderConvolutions:
         var mel_size = (frames + 2) * n_mels * size + LINE
         var hidden_size = (frames + 2) * width * size + LINE
         var n_threads = parallelism_level(None)
-        var together = max(1, min(MOST_ROWS // SIDE, MOST_TILES // second.side_size()))
-        var own_size = together * second.side_size() + 2 * TILE * 4
+        var side_size = max(first.side_size(), second.side_size())
+        var for_each = windows * ceildiv(length, SIDE) // n_threads
+        var together = max(1, min(min(MOST_ROWS // SIDE, MOST_TILES // side_size), for_each))
+        var own_size = together * side_size + 2 * TILE * 4
         var room = alloc[UInt8](windows * (mel_size + hidden_size + 2 * LINE) + n_threads * own_size, alignment=64)
         var mels = Int(room)
         var hidden = mels + ceildiv(windows * mel_size, LINE) * LINE
@@ -152,7 +154,7 @@ struct EncoderConvolutions:
         var strips = ceildiv(frames, STRIP)
 
         @always_inline
-        def convolve[is_last: Bool](item: Int, own: Int) {imm}:
+        def convolve[is_last: Bool](item: Int, tiles: Int) {imm}:
             var linear = second if is_last else first
             var rows_in_all = length if is_last else frames
             var parts = ceildiv(rows_in_all, together * SIDE)
@@ -161,11 +163,11 @@ struct EncoderConvolutions:
             var rows = min(together * SIDE, rows_in_all - row)
             if is_last:
                 var start = hidden + window * hidden_size + 2 * row * width * size
-                _tiles_of_windows(start, 2 * width * size, rows, linear, own)
+                _tiles_of_windows(start, 2 * width * size, rows, linear, tiles)
             else:
                 var start = mels + window * mel_size + row * n_mels * size
-                _tiles_of_windows(start, n_mels * size, rows, linear, own)
-            var blocks = Blocks.of(rows, linear, own, 0, own + together * second.side_size())
+                _tiles_of_windows(start, n_mels * size, rows, linear, tiles)
+            var blocks = Blocks.of(rows, linear, tiles, 0, tiles + together * side_size)
             blocks.multiply(0)
             for number in range(blocks.count()):
                 var column = blocks.column(number)

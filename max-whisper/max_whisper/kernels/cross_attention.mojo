@@ -7,33 +7,13 @@ from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, max, min
 from std.memory import alloc
 
-from .attention import HEAD, block_size, kind_of, pack_key, pack_values
-from .blocks import MOST_ROWS, Blocks
+from .attention import HEAD, block_size, kind_of, pack_values
+from .blocks import MOST_ROWS, Blocks, PackKeys
 from .caches import Caches
 from .linear import FinishRows, Linear
 from .rows import to_tiles
 from .team import Team, in_team
 from .tiles import SIDE, TILE, Floats, store
-from .work import RowWork
-
-
-@fieldwise_init
-struct PackKeys[reader: StaticString, weight: DType](RowWork):
-    """Lays out results of a linear layer as one half of a head's width of keys."""
-
-    var finished: FinishRows[Self.weight]
-    var half: Int
-    var position: Int  # of the first
-    var keys: Int
-
-    comptime TOGETHER = 1
-
-    @always_inline
-    def rows[count: Int](self, first: Int):
-        self.finished.rows[count](first)
-        comptime for i in range(count):
-            var key, position = self.finished.line(first + i), self.position + first + i
-            pack_key[Self.reader, kind_of[Self.weight]()](key, self.half, position, self.keys)
 
 
 @extensibility.register("cross_keys_values")
@@ -94,14 +74,14 @@ struct CrossKeysValues:
                         var half = column % HEAD // SIDE
                         var position = first + blocks.first(number)
                         var sums = blocks.sums(number)
-                        var some = blocks.rows(number)
+                        var here = blocks.rows(number)
                         var finished = FinishRows(linear.parameters(column), sums, blocks.scales(number))
                         if column < width:
-                            var pack = PackKeys[reader](finished^, half, position, keys.keys)
-                            blocks.multiply_beside(number + 1, pack, some)
+                            var pack = PackKeys[reader, for_window=False](finished^, half, position, keys.keys)
+                            blocks.multiply_beside(number + 1, pack, here)
                         else:
-                            blocks.multiply_beside(number + 1, finished, some)
-                            for row in range(some, SIDE):
+                            blocks.multiply_beside(number + 1, finished, here)
+                            for row in range(here, SIDE):
                                 for i in range(0, SIDE, 16):
                                     store[DType.float32, 16](sums + (row * SIDE + i) * 4, Floats(0))
                             pack_values[reader, kind](sums, half, position // SIDE, keys.capacity, keys.values)

@@ -34,7 +34,7 @@ from .rows import normalize, to_tiles
 from .team import Team, in_team
 from .tiles import SIDE, load, store
 
-comptime FEW = 64  # rows that one thread normalizes sooner than it wakes others
+comptime FEW = 4  # rows that one thread makes ready sooner than several do
 
 
 @fieldwise_init

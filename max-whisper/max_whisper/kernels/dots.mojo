@@ -18,7 +18,7 @@ from .tiles import LINE, LINES, SIDE, TILE, load, store
 def product_of_lines[
     instructions: StaticString, weight: DType, adds: Bool
 ](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
-    """As `product` in tiles.mojo."""
+    """As `product_beside` in tiles.mojo, alone."""
     comptime lanes = lanes_of[instructions]()
     comptime vectors = 4 if is_arm[instructions]() else 2
     comptime most = _most_rows[instructions, weight]()

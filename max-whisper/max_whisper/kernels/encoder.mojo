@@ -14,22 +14,23 @@ from std.memory import alloc
 from std.sys import size_of
 
 from .attention import HEAD, Keys, block_size, kind_of, pack_query, pack_values
-from .blocks import MOST_ROWS, Blocks
+from .blocks import MOST_ROWS, Blocks, PackKeys
 from .floats import depth_of_tile, is_float, left_tile
 from .functions import LOWEST_GELU, larger
 from .linear import ColumnParameters, FinishRows, Linear, gelu_rows
 from .rows import normalize, quantize, store_floats, to_tiles
 from .team import Team, in_team
 from .tiles import LINES, SIDE, Floats, line_of, load, store, to_bfloat16
-from .window_attention import WindowScratch, attend_window, pack_window_key, steps_of
+from .window_attention import WindowScratch, attend_window, steps_of
 from .work import RowWork, do_rows
 
 
 @always_inline
 def parts_of_mlp[weight: DType]() -> Int:
-    """Parts that the MLP's hidden values are made and used in, so that all of them need not stay in the core's cache.
+    """Parts that the MLP's hidden values are made and used in.
 
-    8-bit integers take all at once, because a row's scale is that of all of its values.
+    Those of float32, three times as large, would not all stay in the core's cache. 8-bit integers must have all at once,
+    because a row's scale is that of all of its values.
     """
     return 4 if is_float[weight]() else 1
 
@@ -91,7 +92,7 @@ struct Memory(ImplicitlyCopyable):
     var highest: Int  # float32 [128, 16], whose largest is a row's largest hidden value of the MLP
     var tiles: Int  # [128, width] as tiles
     var wide: Int  # for int8, the MLP's hidden values, bfloat16 [128, 4 * width]
-    var hidden: Int  # [128, 4 * width] as tiles
+    var hidden: Int  # a part of [128, 4 * width] as tiles
     var attention: Int  # a WindowScratch; between its uses two blocks of sums
 
     @staticmethod
@@ -109,7 +110,8 @@ struct Memory(ImplicitlyCopyable):
         # The last tile along the depth may be filled up in part only.
         var wide = tiles + size * MOST_ROWS * ceildiv(sizes.width, 64) * 64
         var hidden = wide + (8 * MOST_ROWS * sizes.width if weight == DType.int8 else 0)
-        return Self(address, scales, highest, tiles, wide, hidden, hidden + 4 * size * MOST_ROWS * sizes.width)
+        var attention = hidden + 4 * size * MOST_ROWS * sizes.width // parts_of_mlp[weight]()
+        return Self(address, scales, highest, tiles, wide, hidden, attention)
 
 
 @fieldwise_init
@@ -155,25 +157,6 @@ struct PackQueries[instructions: StaticString, weight: DType](RowWork):
             pack_query[Self.instructions, kind, steps_of[kind]()](self.finished.line(row), row, self.half, self.queries)
 
 
-@fieldwise_init
-struct PackKeys[instructions: StaticString, weight: DType](RowWork):
-    """Lays out results of a linear layer as one half of a head's width of keys."""
-
-    var finished: FinishRows[Self.weight]
-    var half: Int
-    var position: Int  # of the first
-    var keys: Int
-
-    comptime TOGETHER = 1
-
-    @always_inline
-    def rows[count: Int](self, first: Int):
-        self.finished.rows[count](first)
-        comptime for i in range(count):
-            var key, position = self.finished.line(first + i), self.position + first + i
-            pack_window_key[Self.instructions, kind_of[Self.weight]()](key, self.half, position, self.keys)
-
-
 def project[
     instructions: StaticString, weight: DType
 ](sizes: Sizes, part: Part, block: EncoderBlock[instructions, weight], memory: Memory):
@@ -193,7 +176,7 @@ def project[
             var pack = PackQueries[instructions](finished^, half, queries)
             blocks.multiply_beside(number + 1, pack, rows)
         elif column < 2 * sizes.width:
-            var pack = PackKeys[instructions](finished^, half, here * SIDE, part.keys + place)
+            var pack = PackKeys[instructions, for_window=True](finished^, half, here * SIDE, part.keys + place)
             blocks.multiply_beside(number + 1, pack, rows)
         else:
             blocks.multiply_beside(number + 1, finished, rows)
@@ -328,7 +311,7 @@ struct WidenRows[instructions: StaticString, weight: DType](RowWork):
 def _widen[
     instructions: StaticString, weight: DType
 ](part: Part, linear: Linear[instructions, weight], number_of_part: Int, memory: Memory):
-    """A part of the first half of the MLP: GELU of a linear layer, as tiles for the second half."""
+    """One of `parts_of_mlp` of the MLP's first half: GELU of a linear layer, as tiles for the second half."""
     var depth = linear.columns // parts_of_mlp[weight]()
     comptime if weight == DType.int8:
         for row in range(part.rows):

@@ -66,7 +66,7 @@ def right_tile[instructions: StaticString, weight: DType]() -> Int:
 def any_product[
     instructions: StaticString, weight: DType
 ](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
-    """`product`, also where weights are floats."""
+    """`any_product_beside` with nothing beside it."""
     var none = NoWork()
     any_product_beside[instructions, weight](
         rows, left, left_stride, right, right_stride, steps, result, none, 0
@@ -117,7 +117,7 @@ def split[instructions: StaticString](values: Floats) -> Array[SIMD[DType.uint16
 def _float_product[
     instructions: StaticString, weight: DType, adds: Bool
 ](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
-    """As `product`, over a depth of `steps` tiles."""
+    """As `product_beside` alone, over a depth of `steps` tiles."""
     # As many sums as registers hold: 32 of 16 floats, or of 4; with AVX2 16 of 8.
     comptime is_wide = has_avx512[instructions]()
     comptime most = 8 if is_wide else 4

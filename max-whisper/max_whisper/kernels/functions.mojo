@@ -77,7 +77,7 @@ def _rounded(x: Floats) -> SIMD[DType.int32, 16]:
 
 @always_inline
 def power_of_two(exponents: Floats) -> Floats:
-    """2 to the exponents, which are below 128: relative error below 5e-5; what is below 2^-126 becomes that."""
+    """2 to the exponents, at most 128, which gives infinity: relative error below 5e-5; what is below 2^-126 becomes that."""
     var clipped = larger(exponents, Floats(-126))
     var whole = round(clipped)
     var rest = clipped - whole
@@ -102,7 +102,7 @@ def add_pairs[instructions: StaticString](sums: Floats, values: SIMD[DType.uint1
 
 @always_inline
 def power_of_two_float32(exponents: Floats) -> Floats:
-    """2 to the exponents, which are at most 0: relative error below 2e-7; what is below 2^-126 becomes that."""
+    """2 to the exponents, which are below 128: relative error below 2e-7; what is below 2^-126 becomes that."""
     var clipped = larger(exponents, Floats(-126))
     var whole = round(clipped)
     var rest = clipped - whole
@@ -151,8 +151,8 @@ def gelu(x: SIMD[DType.float32, _]) -> type_of(x):
 def gelu_float32(x: SIMD[DType.float32, _]) -> type_of(x):
     """As `gelu`, the probability wrong by 2e-7 at most, as PyTorch's is.
 
-    The probability less one half is an odd function that is 0.5 to the precision of float32 from 5.4 on, here a quotient of
-    polynomials, fitted so that the largest error is least.
+    The probability less one half is an odd function that is 0.5 to the precision of float32 from 5.4 on, here a quotient
+    of polynomials, fitted so that the largest error is least.
     """
     comptime above: Array[Float32, 7] = [
         1.16104168e-10, -2.22569803e-08, 3.13338660e-06, 1.58955183e-04, 4.43501677e-03, 3.47848237e-02, 3.98942173e-01,

@@ -2,13 +2,13 @@
 
 import extensibility
 from extensibility import InputTensor, OutputTensor
-from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, max, min
 from std.memory import alloc, bitcast
 
 from .fourier import BINS, HOP, LANES, LANES_SIZE, Lanes, Spectrum
+from .team import Team, in_team
 from .tiles import load, store
 
 comptime LEAST = 1e-10  # power that is told from none
@@ -96,11 +96,12 @@ struct Log10Mel:
         var memory = Int(room) + tables_size
         var spectrum = Powers(Int(room), Int(window.unsafe_ptr()))
 
-        def task(number: Int) {imm}:
-            var layout = memory + number * own_size
+        def work(mut team: Team) {imm}:
+            var layout = memory + team.thread * own_size
             var scratch = layout + layout_size
             var powers = scratch + Powers.SCRATCH
-            for part in range(parts * number // n_tasks, parts * (number + 1) // n_tasks):
+
+            def some(part: Int) {imm}:
                 var start = part * TOGETHER
                 _lay_out(source + start * HOP * 4, n_samples - start * HOP, layout)
                 for frame in range(start, min(start + TOGETHER, frames), LANES):
@@ -120,5 +121,7 @@ struct Log10Mel:
                             for i in range(frames - frame):
                                 store(place + i * 4, logarithms[i])
 
-        sync_parallelize(task, n_tasks)
+            team.share(parts, some)
+
+        in_team["plain"](n_tasks, 1, work)
         room.free()

@@ -1,13 +1,14 @@
 """Threads that go through a step together, phase by phase, as an OpenMP team goes through its loops.
 
-To wake threads for each phase would take longer than many phases do. Here they are woken once. A phase has items, of which
-each thread takes the next one when it has done one, so that a slower core does fewer; and nobody waits for a thread that
-has not come yet: whoever is there does all, and one that comes late finds it done.
+To wake threads for each phase would take longer than many phases do. Here they are woken once. A phase has items, of
+which each thread takes the next one when it has done one, so that a slower core does fewer; and no phase waits for a
+thread that has not come yet: whoever is there does all, and one that comes late finds it done.
 """
 
 from max.algorithm import sync_parallelize
 from std.atomic import Atomic, Ordering
 from std.ffi import external_call
+from std.math import max
 from std.memory import alloc
 from std.os import abort
 from std.sys import CompilationTarget, inlined_assembly
@@ -16,7 +17,7 @@ from .tiles import at, begin_products, end_products, store
 
 comptime LINES_APART = 128  # bytes between what different threads write: two lines of a cache, which come in pairs
 comptime PHASE = 2 * LINES_APART
-comptime SPINS = 1000  # looks, about 50 us, after which a thread that waits lets others have its core
+comptime SPINS = 1000  # looks, 50 us at most, after which a thread that waits lets others have its core
 
 
 @fieldwise_init
@@ -30,22 +31,24 @@ struct Team:
     def share[
         Work: def(Int) -> None, Then: def() -> None, //
     ](mut self, items: Int, work: Work, then: Then):
-        """Do the work of the items, at least one, and after all of it, once, what is to be done then."""
+        """Do the work of all items, and after it, once, what is to be done then."""
         if self.phase == self.end:
             abort("a team has more phases than it was made for")
         var taken = at[DType.int64](self.phase)
         var done = at[DType.int64](self.phase + LINES_APART)
         self.phase += PHASE
+        var turns = max(items, 1)  # where there is no item, somebody says so
         while True:
             var item = Int(Atomic.fetch_add[ordering=Ordering.RELAXED](taken, 1))
-            if item >= items:
+            if item >= turns:
                 break
-            work(item)
-            if Int(Atomic.fetch_add[ordering=Ordering.ACQUIRE_RELEASE](done, 1)) == items - 1:
+            if item < items:
+                work(item)
+            if Int(Atomic.fetch_add[ordering=Ordering.ACQUIRE_RELEASE](done, 1)) == turns - 1:
                 then()
-                Atomic.store[ordering=Ordering.RELEASE](done, Int64(items + 1))
+                Atomic.store[ordering=Ordering.RELEASE](done, Int64(turns + 1))
         var spins = 0
-        while Int(Atomic.load[ordering=Ordering.ACQUIRE](done)) <= items:
+        while Int(Atomic.load[ordering=Ordering.ACQUIRE](done)) <= turns:
             spins += 1
             if spins < SPINS:
                 _pause()
@@ -53,7 +56,7 @@ struct Team:
                 _ = external_call["sched_yield", Int32]()
 
     def share[Work: def(Int) -> None, //](mut self, items: Int, work: Work):
-        """Do the work of the items, at least one."""
+        """Do the work of all items."""
 
         def nothing() {imm}:
             pass

@@ -11,7 +11,7 @@ from std.sys import inlined_assembly
 from .amx import begin_tiles, end_tiles, multiply_tiles, store_tiles
 from .dots import product_of_lines
 from .instructions import has_avx512_bf16
-from .work import NoWork, RowWork, do_rows
+from .work import RowWork, do_rows
 
 comptime SIDE = 32  # rows and columns of a result
 comptime LINE = 64  # bytes
@@ -80,23 +80,6 @@ def end_products[instructions: StaticString]():
 
 
 @always_inline
-def product[
-    instructions: StaticString, weight: DType, *, adds: Bool = False
-](rows: Int, left: Int, left_stride: Int, right: Int, right_stride: Int, steps: Int, result: Int):
-    """The product of `rows` rows, at most 32, and 32 columns over a depth of `steps` lines.
-
-    weight int8: signed 8-bit values on the right, on the left too or unsigned ones (`zero_of_int8`), int32 sums.
-    bfloat16: both sides, float32 sums. left_stride, right_stride: bytes from the tiles of 16 rows or columns to those of
-    the next 16.
-    result: [32, 32] of 32 bits, to which the product is added if it `adds`; rows from `rows` on have no meaning.
-    """
-    var none = NoWork()
-    product_beside[instructions, weight, adds=adds](
-        rows, left, left_stride, right, right_stride, steps, result, none, 0
-    )
-
-
-@always_inline
 def product_beside[
     Work: RowWork, //, instructions: StaticString, weight: DType, *, adds: Bool = False
 ](
@@ -110,7 +93,13 @@ def product_beside[
     work: Work,
     work_rows: Int,
 ):
-    """As `product`, and beside it so many rows of other work, which must not need its result."""
+    """The product of `rows` rows, at most 32, and 32 columns over a depth of `steps` lines, beside other work.
+
+    weight int8: signed 8-bit values on the right, on the left too or unsigned ones (`zero_of_int8`), int32 sums.
+    bfloat16: both sides, float32 sums. left_stride, right_stride: bytes from the tiles of 16 rows or columns to those of
+    the next 16. result: [32, 32] of 32 bits, to which the product is added if it `adds`; rows from `rows` on have no
+    meaning. The work, of so many rows, must not need the result.
+    """
     comptime if instructions == "amx":
         multiply_tiles[weight, adds](rows, left, left_stride, right, right_stride, steps, result, work, work_rows)
         store_tiles(rows, result)

@@ -1,8 +1,8 @@
 """Attention of the encoder, where every row sees the whole window: one pass over the positions.
 
-`kind` is bfloat16 or float32. Tiles of queries and values are as in attention.mojo, and so are those of keys, but for the
-order of bfloat16's columns: of 8 positions the first 4 are in one tile and the others in the next, so that a row's scores
-of 32 positions, rounded to 16 bits and packed as AVX-512 packs them, come in the order of the positions.
+`kind` is bfloat16 or float32. Tiles of queries and values are as in attention.mojo, and so are those of keys, but for
+the order of bfloat16's columns: of 8 positions the first 4 are in one tile and the others in the next, so that a row's
+scores of 32 positions, rounded to 16 bits and packed as AVX-512 packs them, come in the order of the positions.
 """
 
 from std.math import max, min
