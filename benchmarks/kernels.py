@@ -4,7 +4,7 @@
     taskset -c 0 python -m benchmarks.kernels      # on one core
 
 All are medians, taken in turn. Normalization and quantization of the rows are in the time of a linear layer, and the
-layout of queries, keys and values in that of attention. Bytes are those of the weights.
+layout of queries, keys and values in that of attention.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from max_whisper.cpu import all_cpu_instructions
 from max_whisper.graphs import packaged_kernels
 from max_whisper.graphs.fused import WEIGHTS
 from max_whisper.graphs.log_mel import add_log10_mel
-from max_whisper.graphs.packing import linear_size, pack_linear
+from max_whisper.graphs.packing import pack_linear
 
 from .machine import machine
 from .page_part import markdown_table, write_part
@@ -55,10 +55,6 @@ class Linear:
     @property
     def operations(self) -> float:
         return 2 * self.rows * DIMS.n_audio_state * self.columns
-
-    @property
-    def weights(self) -> float:
-        return linear_size(self.columns, DIMS.n_audio_state, self.form)
 
     def parameters(self) -> dict[str, object]:
         return {"instructions": self.instructions, "weight": WEIGHTS[self.form], "finish": "store"}
@@ -91,10 +87,6 @@ class FewRowsLinear:
     def operations(self) -> float:
         return 2 * DIMS.n_audio_state * self.columns
 
-    @property
-    def weights(self) -> float:
-        return 2 * DIMS.n_audio_state * self.columns
-
     def parameters(self) -> dict[str, object]:
         return {}
 
@@ -113,7 +105,6 @@ class WindowAttention:
     form: str
 
     operation = "window_attention_alone"
-    weights = 0.0
 
     def __str__(self) -> str:
         return f"attention, {DIMS.n_audio_head} x {DIMS.n_audio_ctx} x {DIMS.n_audio_ctx}"
@@ -173,10 +164,10 @@ def report(runs: int) -> str:
     rows = []
     for number, kernel in enumerate(every):
         milliseconds = took[str(number)]
-        rates = [f"{rate / milliseconds / 1e6:,.0f}" if rate else "" for rate in (kernel.operations, kernel.weights)]
-        rows.append([str(kernel), kernel.instructions, kernel.form, f"{milliseconds:.2f}", *rates])
-    rows.append(["log10_mel, 30 s", "", "float64", f"{took['log10_mel']:.2f}", "", ""])
-    heading = ["kernel", "instructions", "format", "ms", "10^9 operations a second", "GB/s"]
+        rate = kernel.operations / milliseconds / 1e6
+        rows.append([str(kernel), kernel.instructions, kernel.form, f"{milliseconds:.2f}", f"{rate:,.0f}"])
+    rows.append(["log10_mel, 30 s", "", "float64", f"{took['log10_mel']:.2f}", ""])
+    heading = ["kernel", "instructions", "format", "ms", "10^9 operations a second"]
     return f"{machine()['cpu']}.\n\n{markdown_table(heading, rows)}"
 
 
