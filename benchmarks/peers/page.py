@@ -59,7 +59,7 @@ def _section(document: Document, charts: dict[str, str]) -> Iterator[str]:
     yield ""
     yield (
         "All programs run side by side, each in a process of its own with the same number of threads, and are asked "
-        f"in turn; a value is the median of {settings['rounds']} rounds after a warm-up, ± half the distance of the "
+        "in turn; a value is the median of its rounds (`--rounds`) after a warm-up, ± half the distance of the "
         "quartiles. The weights are one checkpoint, converted for each. With random weights every window gets as many "
         "tokens, without timestamps; trained ones write text with timestamps until it ends. The recording is "
         f"{settings['seconds'] / 60:g} minutes long, batches are of {settings['batch_size']} windows."
