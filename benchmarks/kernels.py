@@ -8,10 +8,9 @@ layout of queries, keys and values in that of attention.
 """
 
 import argparse
-import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,7 @@ from max_whisper.graphs.log_mel import add_log10_mel
 from max_whisper.graphs.packing import pack_linear
 
 from .machine import machine
-from .page_part import markdown_table, write_part
+from .page_part import markdown_table, write_own_part
 from .profile import medians
 
 DIMS = OFFICIAL_MODELS["tiny"].dims
@@ -137,13 +136,13 @@ def kernels() -> list[Kernel]:
     return every
 
 
-def compiled(every: list[Kernel]) -> dict[str, Model]:
-    """All of them as graphs, `0` and so on, and `log10_mel`."""
+def compiled(every: list[Kernel], given: list[list[Buffer]]) -> dict[str, Model]:
+    """All of them, for such inputs, as graphs, `0` and so on, and `log10_mel`."""
     module = GraphModule()
     cpu = DeviceRef.CPU()
     add_log10_mel(module)
-    for number, kernel in enumerate(every):
-        inputs = [TensorType(DType.from_numpy(array.dtype), array.shape, cpu) for array in kernel.inputs()]
+    for number, (kernel, buffers) in enumerate(zip(every, given, strict=True)):
+        inputs = [TensorType(buffer.dtype, buffer.shape, cpu) for buffer in buffers]
         result = TensorType(DType.float32, kernel.result(), cpu)
         with Graph(str(number), input_types=inputs, module=module, custom_extensions=[packaged_kernels()]) as graph:
             graph.output(*ops.custom(kernel.operation, cpu, list(graph.inputs), [result], kernel.parameters()))
@@ -153,11 +152,11 @@ def compiled(every: list[Kernel]) -> dict[str, Model]:
 def report(runs: int) -> str:
     """The table, in Markdown."""
     every = kernels()
-    models = compiled(every)
-    calls: dict[str, Callable[[], object]] = {}
-    for number, kernel in enumerate(every):
-        buffers = [Buffer.from_numpy(array) for array in kernel.inputs()]
-        calls[str(number)] = lambda model=models[str(number)], given=buffers: model.execute(*given)  # type: ignore[misc]
+    given = [[Buffer.from_numpy(array) for array in kernel.inputs()] for kernel in every]
+    models = compiled(every, given)
+    calls: dict[str, Callable[[], object]] = {
+        str(number): partial(models[str(number)].execute, *buffers) for number, buffers in enumerate(given)
+    }
     log10_mel, samples = CompiledLog10Mel(models["log10_mel"]), _random(N_SAMPLES + 240)
     calls["log10_mel"] = lambda: log10_mel(samples, DIMS.n_mels)
     took = medians(calls, runs)
@@ -183,8 +182,7 @@ def main() -> None:
     text = report(options.runs)
     print(text)
     if options.page:
-        command = shlex.join(["python", "-m", "benchmarks.kernels", *sys.argv[1:]])
-        write_part(Path(options.page), "kernels", f"`{command}`:\n\n{text}")
+        write_own_part(Path(options.page), "kernels", text)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Parts of a Markdown page that commands write, between marks; the rest of the page is written by people."""
 
+import shlex
+import sys
 from pathlib import Path
 
 
@@ -12,6 +14,12 @@ def write_part(path: Path, name: str, body: str) -> None:
     before, _, rest = page.partition(begin)
     after = rest.partition(end)[2]
     path.write_text(f"{before}{begin}\n{body.strip()}\n{end}{after}", encoding="utf-8")
+
+
+def write_own_part(path: Path, name: str, body: str) -> None:
+    """`write_part` of the module of that name, under the command that it was run by."""
+    command = shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]])
+    write_part(path, name, f"`{command}`:\n\n{body}")
 
 
 def markdown_table(heading: list[str], rows: list[list[str]]) -> str:

@@ -11,9 +11,7 @@ holds. Products of int8 can be twice as fast.
 """
 
 import argparse
-import shlex
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +33,7 @@ from max_whisper.packed_weights import packed_weights
 from max_whisper.progress import silent
 
 from .machine import machine
-from .page_part import markdown_table, write_part
+from .page_part import markdown_table, write_own_part
 from .random_models import random_checkpoint
 
 FEW = 32  # positions of audio, where there are to be next to none
@@ -275,8 +273,7 @@ def main() -> None:
     text = report(options.model, options.compute_types.split(","), options.runs)
     print(text)
     if options.page:
-        command = shlex.join(["python", "-m", "benchmarks.profile", *sys.argv[1:]])
-        write_part(Path(options.page), "profile", f"`{command}`:\n\n{text}")
+        write_own_part(Path(options.page), "profile", text)
 
 
 if __name__ == "__main__":
