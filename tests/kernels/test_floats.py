@@ -14,7 +14,7 @@ from max.graph import Module as GraphModule
 from max_whisper.cpu import all_cpu_instructions
 from max_whisper.graphs.kernels import packaged_kernels
 from max_whisper.graphs.packing import linear_size, pack_linear, split_bfloat16
-from tests.kernels.test_tiles import execute, normalized, trace_operation
+from tests.kernels.test_tiles import execute, growing_heads, normalized, trace_operation
 
 # Each way in which products of float32 differ: sums of bfloat16, and registers of 512, 256 and 128 bits.
 INSTRUCTIONS = [name for name in all_cpu_instructions() if name in ("amx", "avx512", "avx2", "dotprod", "plain")]
@@ -103,11 +103,7 @@ def test_attention(
 def test_attention_to_a_window(
     kernels: dict[str, Model], instructions: str, rows: int, positions: int, growth: float
 ) -> None:
-    generator = np.random.default_rng(positions)
-    queries = 3 * generator.standard_normal((2, rows, 64), dtype=np.float32)
-    keys, values = (generator.standard_normal((2, positions, 64), dtype=np.float32) for _ in range(2))
-    # Scores far above those of the first positions, to which the others are relative.
-    keys[:, positions // 2 :] *= growth
+    queries, keys, values = growing_heads(rows, positions, growth)
     result = execute(kernels[f"window {instructions}"], queries, keys, values)
 
     scores = queries.astype(np.float64) @ keys.transpose(0, 2, 1) / 8

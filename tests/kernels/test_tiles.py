@@ -210,17 +210,25 @@ def test_attention(
     assert np.sqrt(np.mean((result - twin) ** 2)) < 4e-3
 
 
+def growing_heads(rows: int, positions: int, growth: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Queries, keys and values of two heads, whose later keys are so many times as long.
+
+    Scores are then far above those of the first positions, to which attention to a window takes the others.
+    """
+    generator = np.random.default_rng(positions)
+    queries = 3 * generator.standard_normal((2, rows, 64), dtype=np.float32)
+    keys, values = (generator.standard_normal((2, positions, 64), dtype=np.float32) for _ in range(2))
+    keys[:, positions // 2 :] *= growth
+    return queries, keys, values
+
+
 @pytest.mark.parametrize("growth", [1.0, 200.0], ids=["near", "far"])
 @pytest.mark.parametrize(("rows", "positions"), [(64, 1500), (44, 256), (5, 70), (33, 20)])
 @pytest.mark.parametrize("instructions", INSTRUCTIONS)
 def test_attention_to_a_window(
     kernels: dict[str, Model], instructions: str, rows: int, positions: int, growth: float
 ) -> None:
-    generator = np.random.default_rng(positions)
-    queries = 3 * generator.standard_normal((2, rows, 64), dtype=np.float32)
-    keys, values = (generator.standard_normal((2, positions, 64), dtype=np.float32) for _ in range(2))
-    # Scores far above those of the first positions, to which the others are relative.
-    keys[:, positions // 2 :] *= growth
+    queries, keys, values = growing_heads(rows, positions, growth)
     result = execute(kernels[f"window {instructions}"], queries, keys, values)
 
     scores = rounded(queries * np.float32(np.log2(np.e) / 8)) @ rounded(keys).transpose(0, 2, 1)
