@@ -1,1 +1,1 @@
-"""Measurements of max-whisper beside its references: the demo, the benchmark and the layer-by-layer parity report."""
+"""Measurements of max-whisper: its backends beside each other, and beside other programs."""

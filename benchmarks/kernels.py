@@ -22,14 +22,14 @@ from max.graph import Module as GraphModule
 
 from max_whisper.audio import N_SAMPLES
 from max_whisper.backends.log_mel import CompiledLog10Mel
-from max_whisper.checkpoint.official import OFFICIAL_MODELS
-from max_whisper.cpu import all_cpu_instructions
-from max_whisper.graphs import packaged_kernels
-from max_whisper.graphs.fused import WEIGHTS
-from max_whisper.graphs.log_mel import add_log10_mel
-from max_whisper.graphs.packing import pack_linear
+from max_whisper.diagnostics.machine import machine
+from max_whisper.models.whisper.checkpoint.official import OFFICIAL_MODELS
+from max_whisper.models.whisper.graphs.fused import WEIGHTS
+from max_whisper.models.whisper.graphs.log_mel import add_log10_mel
+from max_whisper.models.whisper.graphs.packing import pack_linear
+from max_whisper.runtime.cpu import all_cpu_instructions
+from max_whisper.runtime.kernels import packaged_kernels
 
-from .machine import machine
 from .page_part import markdown_table, write_own_part
 from .profile import medians
 

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from max_whisper.audio import SAMPLE_RATE, load_audio
-
-from .backends import Backend, BackendProcess
-from .recordings import Recording
+from max_whisper.diagnostics.backends import Backend, BackendProcess
+from max_whisper.diagnostics.recordings import Recording
 
 LENGTHS = (10 * 60, 10 * 3600)  # seconds of the two recordings
 PAUSE = 2  # seconds

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from max_whisper.audio import SAMPLE_RATE
+from max_whisper.diagnostics.machine import machine, versions
 from max_whisper.transcriber import load_model
-
-from .machine import machine, versions
 
 # The options with which each sound is transcribed.
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -24,17 +24,19 @@ from max.engine import InferenceSession, Model
 from max.graph import BufferType, DeviceRef, Graph, TensorType, ops
 from max.graph import Module as GraphModule
 
-from max_whisper.checkpoint import load_checkpoint
-from max_whisper.cpu import cpu_instructions
-from max_whisper.dimensions import ModelDimensions
-from max_whisper.graphs import fused, packaged_kernels
-from max_whisper.graphs.packing import COMPUTE_TYPES, Packing, packed_shapes
-from max_whisper.packed_weights import packed_weights
+from max_whisper.diagnostics.machine import machine
+from max_whisper.diagnostics.random_models import random_checkpoint
+from max_whisper.models.whisper.checkpoint import load_checkpoint
+from max_whisper.models.whisper.compiled import packed_file
+from max_whisper.models.whisper.dimensions import ModelDimensions
+from max_whisper.models.whisper.graphs import fused
+from max_whisper.models.whisper.graphs.packing import COMPUTE_TYPES, Packing, packed_shapes
 from max_whisper.progress import silent
+from max_whisper.runtime.cpu import cpu_instructions
+from max_whisper.runtime.kernels import packaged_kernels
+from max_whisper.runtime.packed_weights import packed_weights
 
-from .machine import machine
 from .page_part import markdown_table, write_own_part
-from .random_models import random_checkpoint
 
 FEW = 32  # positions of audio, where there are to be next to none
 
@@ -65,7 +67,7 @@ class Profile:
         self._dims: ModelDimensions = checkpoint.dims
         instructions = cpu_instructions()
         self._packing = Packing.of(compute_type, is_float16=checkpoint.is_float16, has_amx=instructions == "amx")
-        self._weights = packed_weights(checkpoint, self._packing, silent)
+        self._weights = packed_weights(packed_file(checkpoint, self._packing), silent)
         self._models = self._compile(instructions)
 
     def _compile(self, instructions: str) -> dict[str, Model]:

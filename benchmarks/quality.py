@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from max_whisper.audio import N_SAMPLES, load_audio
-from max_whisper.log_mel import log_mel_spectrogram
+from max_whisper.audio.log_mel import log_mel_spectrogram
+from max_whisper.diagnostics.machine import machine, versions
+from max_whisper.diagnostics.recordings import recordings
+from max_whisper.diagnostics.word_errors import total, word_errors
 from max_whisper.transcriber import load_model
 
-from .machine import machine, versions
 from .page_part import markdown_table, write_part
 from .peers.checkpoints import PeerCheckpoint, peer_checkpoint
-from .recordings import recordings
-from .word_errors import total, word_errors
 
 COMPUTE_TYPES = ("bfloat16", "int8")
 CTRANSLATE2 = "CTranslate2 int8"

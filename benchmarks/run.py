@@ -13,17 +13,17 @@ from typing import Any
 
 from rich.console import Console
 
-from max_whisper.arguments import CommandParser
+from max_whisper.diagnostics.backends import BACKENDS, DEVICES, Backend, BackendProcess, choose_backends, resolve_model
+from max_whisper.diagnostics.comparison import Outcome, baseline_of, left_out
+from max_whisper.diagnostics.machine import machine, versions
+from max_whisper.diagnostics.process import BackendFailedError
+from max_whisper.diagnostics.recordings import Recording, recordings
+from max_whisper.diagnostics.screen import output_console
 from max_whisper.errors import MaxWhisperError, OptionError
+from max_whisper.options.parser import CommandParser
 
-from .backends import BACKENDS, DEVICES, Backend, BackendProcess, choose_backends, resolve_model
-from .comparison import Outcome, baseline_of, left_out
 from .long import measure_long
-from .machine import machine, versions
-from .process import BackendFailedError
-from .recordings import Recording, recordings
 from .report import benchmark_tables, long_tables
-from .screen import output_console
 from .spread import spread
 
 SCHEMA_VERSION = 1

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 import max_whisper
-from max_whisper.cache import cache_dir
-from max_whisper.checkpoint import load_checkpoint
+from max_whisper.models.whisper.checkpoint import load_checkpoint
+from max_whisper.runtime.cache import cache_dir
 
 SAMPLES = Path(__file__).resolve().parents[1] / "audio_samples"
 

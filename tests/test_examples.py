@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from max_whisper.cache import cache_dir
-from max_whisper.checkpoint import load_checkpoint
+from max_whisper.models.whisper.checkpoint import load_checkpoint
+from max_whisper.runtime.cache import cache_dir
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = {"transcribe_file.py", "use_as_library.py", "compare_backends.py", "own_checkpoint.py"}

@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from max_whisper.cache import cache_dir
-from max_whisper.checkpoint import Checkpoint, load_checkpoint, write_native
-from max_whisper.checkpoint.atomic import replacing
-from max_whisper.checkpoint.huggingface import huggingface_name
-from max_whisper.dimensions import ModelDimensions
+from max_whisper.diagnostics.random_models import RECIPE as WEIGHTS_RECIPE
+from max_whisper.diagnostics.random_models import random_dimensions, random_weights
 from max_whisper.errors import OptionError
-from max_whisper.tokenizer import Tokenizer, get_tokenizer
+from max_whisper.models.whisper.checkpoint import Checkpoint, load_checkpoint, write_native
+from max_whisper.models.whisper.checkpoint.huggingface import huggingface_name
+from max_whisper.models.whisper.dimensions import ModelDimensions
+from max_whisper.models.whisper.tokenizer import Tokenizer, get_tokenizer
+from max_whisper.runtime.cache import cache_dir
+from max_whisper.runtime.files import replacing
 
-from ..random_models import RECIPE as WEIGHTS_RECIPE
-from ..random_models import random_dimensions, random_weights
 from .ggml import write_ggml
 from .vocabulary import hugging_face_tokenizer
 

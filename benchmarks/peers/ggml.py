@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from max_whisper.checkpoint.atomic import replacing
-from max_whisper.dimensions import ModelDimensions
+from max_whisper.models.whisper.dimensions import ModelDimensions
+from max_whisper.runtime.files import replacing
 
 MAGIC = 0x67676D6C
 FLOAT32, FLOAT16, Q8_0 = 0, 1, 8  # types of a tensor

@@ -76,15 +76,15 @@ class MaxPeer(Peer):
         }
 
     def _mel(self, window: np.ndarray) -> np.ndarray:
-        from max_whisper.samples import open_samples
-        from max_whisper.tasks import spectrogram
+        from max_whisper.audio.samples import open_samples
+        from max_whisper.transcription.tasks import spectrogram
 
         return spectrogram(self._model, open_samples(window)).window(0, window.size // 160)[None]
 
     def _token(self, window: np.ndarray, beams: int | None) -> float:
         from max_whisper.decoding.decode import WindowContext, WindowDecoder
+        from max_whisper.models.whisper.tokenizer import get_tokenizer
         from max_whisper.options import TranscribeOptions
-        from max_whisper.tokenizer import get_tokenizer
 
         dims = self._transcriber.dims
         tokenizer = get_tokenizer(dims.is_multilingual, num_languages=dims.num_languages, language="en")

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from max_whisper.audio import N_SAMPLES, SAMPLE_RATE, load_audio
+from max_whisper.diagnostics.process import BackendFailedError, WorkerProcess
+from max_whisper.diagnostics.recordings import Recording
+from max_whisper.diagnostics.word_errors import word_errors
 
 from ..idle import wait_until_idle
-from ..process import BackendFailedError, WorkerProcess
-from ..recordings import Recording
 from ..spread import spread
-from ..word_errors import word_errors
 from .checkpoints import PeerCheckpoint
 from .peer import Work
 from .rows import OURS, ROWS, STEP_ROWS, Program

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from max_whisper.arguments import CommandParser
+from max_whisper.diagnostics.machine import machine, versions
+from max_whisper.diagnostics.recordings import recordings
+from max_whisper.diagnostics.screen import output_console
 from max_whisper.errors import MaxWhisperError, OptionError
+from max_whisper.options.parser import CommandParser
 
-from ..machine import machine, versions
-from ..recordings import recordings
-from ..screen import output_console
 from .checkpoints import peer_checkpoint
 from .measure import Measurement, Settings, all_cores, work_of
 from .page import write_page

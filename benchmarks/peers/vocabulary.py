@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from max_whisper.tokenizer import Tokenizer
+from max_whisper.models.whisper.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     import tokenizers

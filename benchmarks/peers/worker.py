@@ -11,9 +11,9 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from max_whisper.diagnostics.service import Service, serve
 from max_whisper.errors import OptionError
 
-from ..service import Service, serve
 from .peer import NotInstalledError, Peer, Text, Work, seconds
 from .rows import Program
 

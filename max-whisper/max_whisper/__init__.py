@@ -7,12 +7,12 @@ print(model.transcribe("talk.mp3").text)
 """
 
 from max_whisper.audio import AudioWarning, load_audio
-from max_whisper.checkpoint import available_models
+from max_whisper.audio.vad import VadParameters
+from max_whisper.backends.factory import available_models
 from max_whisper.errors import AudioError, CheckpointError, DeviceError, MaxWhisperError, OptionError
 from max_whisper.options import TranscribeOptions
 from max_whisper.results import Segment, Transcription, Word
 from max_whisper.transcriber import Transcriber, TranscriptionStream, compile_model, load_model
-from max_whisper.vad import VadParameters
 from max_whisper.version import __version__
 
 __all__ = [

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from max_whisper.audio import N_SAMPLES, Audio
-from max_whisper.checkpoint import Checkpoint, load_checkpoint, load_outline
-from max_whisper.decoding import SpeechModel, most_probable_language
+from max_whisper.audio.samples import SampleSource, open_samples
+from max_whisper.backends.factory import BACKENDS, COMPUTE_TYPES, LoadedModel, compile_backend, load_backend
+from max_whisper.decoding import most_probable_language
 from max_whisper.decoding.prompt import check_prefix
-from max_whisper.dimensions import ModelDimensions
 from max_whisper.errors import MaxWhisperError, OptionError
 from max_whisper.options import TranscribeOptions
 from max_whisper.progress import Progress, Step, silent
 from max_whisper.results import Segment, Transcription
-from max_whisper.samples import SampleSource, open_samples
-from max_whisper.tasks import (
+from max_whisper.transcription.tasks import (
     OneByOne,
     SpeechInBatches,
     beginning,
@@ -28,16 +27,9 @@ from max_whisper.tasks import (
     spectrogram,
     transcribe_recordings,
 )
-from max_whisper.threads import pool_of
 
 if TYPE_CHECKING:
-    import torch
-
-    from max_whisper.backends.torch import TorchModel
-    from max_whisper.runtime import Device
-
-BACKENDS = ("max", "hybrid", "torch")
-COMPUTE_TYPES = ("auto", "float32", "bfloat16", "int8")
+    from max_whisper.backends.reference import TorchModel
 
 
 class TranscriptionStream(Iterator[Segment]):
@@ -79,11 +71,12 @@ class TranscriptionStream(Iterator[Segment]):
 class Transcriber(ABC):
     """A loaded model. Its methods may be called any number of times, from one thread at a time."""
 
-    backend: str  # 'max', 'hybrid' or 'torch'
-    device: str  # 'cpu' or 'gpu'
-    name: str  # the model's name, or its file's or folder's
-    dims: ModelDimensions
-    model: SpeechModel  # who computes features and logits, below the windows and the text
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.backend = loaded.backend  # 'max', 'hybrid' or 'torch'
+        self.device = loaded.device  # 'cpu' or 'gpu'
+        self.name = loaded.name  # the model's name, or its file's or folder's
+        self.dims = loaded.dims
+        self.model = loaded.model  # who computes features and logits, below the windows and the text
 
     def transcribe(
         self, audio: Audio, *, sample_rate: int | None = None, progress: Progress | None = None, **options: Any
@@ -169,19 +162,6 @@ class Transcriber(ABC):
 class GraphTranscriber(Transcriber):
     """Our own decoding and windows, over a model with graphs in it: backends `max` and `hybrid`."""
 
-    def __init__(
-        self, backend: str, checkpoint: Checkpoint, device: "Device", compute_type: str, progress: Progress
-    ) -> None:
-        self.backend, self.device, self.name, self.dims = backend, device.name, checkpoint.name, checkpoint.dims
-        if backend == "max":
-            from max_whisper.backends.fused import load_max_model
-
-            self.model = load_max_model(checkpoint, device, compute_type, progress)
-        else:
-            from max_whisper.backends.hybrid import HybridModel
-
-            self.model = HybridModel(checkpoint, device, progress)
-
     def _checked(self, options: dict[str, Any]) -> TranscribeOptions:
         checked = super()._checked(options)
         check_prefix(checked, self.dims)
@@ -208,14 +188,7 @@ class GraphTranscriber(Transcriber):
 class ReferenceTranscriber(Transcriber):
     """openai-whisper's own `transcribe`: backend `torch`. It gives all segments at once, at the end."""
 
-    def __init__(self, checkpoint: Checkpoint, device: "torch.device") -> None:
-        from max_whisper.backends import torch as backend
-
-        self.backend, self.name, self.dims = "torch", checkpoint.name, checkpoint.dims
-        self.device = "cpu" if device.type == "cpu" else "gpu"
-        self._reference = backend.reference_model(checkpoint, device)
-        self._transcribe = backend.reference_transcription
-        self.model: TorchModel = backend.TorchModel(self._reference)
+    model: "TorchModel"
 
     def _checked(self, options: dict[str, Any]) -> TranscribeOptions:
         checked = super()._checked(options)
@@ -242,9 +215,8 @@ class ReferenceTranscriber(Transcriber):
             yield outcome
 
     def _stream(self, source: SampleSource, options: TranscribeOptions, progress: Progress) -> TranscriptionStream:
-        self.model.release()
         samples = np.concatenate(list(source.blocks()))
-        result = self._transcribe(self._reference, samples, options)
+        result = Transcription.from_dict(self.model.transcribe(samples, seed=options.seed, **options.for_reference()))
         return TranscriptionStream(iter(result.segments), lambda _: result)
 
 
@@ -277,13 +249,8 @@ def load_model(
         raise OptionError(f"compute_type: backend {backend} computes in float32, got {compute_type!r}")
     if not isinstance(threads, int) or threads < 0:
         raise OptionError(f"threads: a number of at least 1, or 0 for one on each core, got {threads!r}")
-    report = progress or silent
-    # The device first: a model may take long to download.
-    if backend == "torch":
-        selected_for_torch = _torch_device(device, threads)
-        return ReferenceTranscriber(load_checkpoint(model, report), selected_for_torch)
-    selected = _graph_device(backend, device, threads)
-    return GraphTranscriber(backend, load_checkpoint(model, report), selected, precision, report)
+    loaded = load_backend(model, backend, device, precision, threads, progress or silent)
+    return ReferenceTranscriber(loaded) if backend == "torch" else GraphTranscriber(loaded)
 
 
 def compile_model(
@@ -298,12 +265,7 @@ def compile_model(
     The file serves every model of the same sizes. An official model need not be downloaded for it, no weights are read.
     Arguments and errors are those of `load_model`.
     """
-    precision = _precision(compute_type)
-    report = progress or silent
-    selected = _graph_device("max", device)
-    from max_whisper.runtime import compile_graphs
-
-    return compile_graphs(load_outline(model, report), selected, precision, report)
+    return compile_backend(model, device, _precision(compute_type), progress or silent)
 
 
 def _precision(compute_type: str) -> str:
@@ -311,18 +273,3 @@ def _precision(compute_type: str) -> str:
     if compute_type not in COMPUTE_TYPES:
         raise OptionError(f"compute_type: one of {', '.join(COMPUTE_TYPES)}, got {compute_type!r}")
     return "float32" if compute_type == "auto" else compute_type
-
-
-def _torch_device(name: str, threads: int) -> "torch.device":
-    from max_whisper.backends.torch import select_torch_device
-
-    return select_torch_device(name, threads)
-
-
-def _graph_device(backend: str, name: str, threads: int = 0) -> "Device":
-    on_torch = _torch_device(name, threads).type if backend == "hybrid" else None
-    with pool_of(threads):  # some of what is imported makes a device
-        from max_whisper.runtime import select_device
-
-        # Both halves of `hybrid` run on the same device.
-        return select_device("cpu" if on_torch == "cpu" and name == "auto" else name)

@@ -4,8 +4,8 @@ import torch
 import whisper.model
 from whisper.model import Whisper
 
-from max_whisper.dimensions import ModelDimensions
-from max_whisper.tokenizer import get_tokenizer
+from max_whisper.models.whisper.dimensions import ModelDimensions
+from max_whisper.models.whisper.tokenizer import get_tokenizer
 
 PHRASE = [" the", " same", " thing", " again"]
 WAY_OUT = [" until", " we", " went", " home"]

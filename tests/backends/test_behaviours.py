@@ -11,8 +11,8 @@ import pytest
 
 from max_whisper import AudioError, OptionError, Transcription
 from max_whisper.audio import SAMPLE_RATE
+from max_whisper.models.whisper.tokenizer import get_tokenizer
 from max_whisper.results import Segment, Word
-from max_whisper.tokenizer import get_tokenizer
 from max_whisper.transcriber import Transcriber
 from tests.backends.recordings import SAMPLES, cut, sample, seconds, silence
 

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 
 import max_whisper
-from max_whisper import packed_weights
 from max_whisper.backends.fused import FusedModel
-from max_whisper.backends.max import MaxModel
-from max_whisper.checkpoint import load_checkpoint
-from max_whisper.decoding.on_device import ChoiceRules
+from max_whisper.backends.graph_model import GraphModel
+from max_whisper.decoding import decode
 from max_whisper.errors import OptionError
-from max_whisper.graphs.packing import Packing
+from max_whisper.models.whisper.checkpoint import load_checkpoint
+from max_whisper.models.whisper.compiled import load_fused_graphs, packed_file
+from max_whisper.models.whisper.graphs.packing import Packing
 from max_whisper.progress import Step
-from max_whisper.runtime import Device, load_fused_graphs, select_device
+from max_whisper.runtime.devices import Device, select_device
+from max_whisper.runtime.packed_weights import packed_weights
 from max_whisper.transcriber import Transcriber
 
 AUDIO = Path(__file__).resolve().parents[2] / "audio_samples"
@@ -46,7 +47,7 @@ def test_the_model_itself_finds_what_python_finds(
     fast: Transcriber, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     itself = [fast.transcribe(path, **options) for path in RECORDINGS]
-    monkeypatch.setattr(ChoiceRules, "of", lambda *rules, **tokens: None)
+    monkeypatch.setattr(decode, "sampling_rules", lambda *rules, **tokens: None)
     for path, ours in zip(RECORDINGS, itself, strict=True):
         expected = fast.transcribe(path, **options)
         assert [segment.tokens for segment in ours.segments] == [segment.tokens for segment in expected.segments]
@@ -84,7 +85,7 @@ def test_features_are_near_those_of_float32(fast: Transcriber, nano: Transcriber
     features = [
         model.encode(log_mel).features.to_numpy().ravel().astype(np.float64)
         for model in (FusedModel(checkpoint, select_device("cpu"), kind), nano.model)
-        if isinstance(model, MaxModel)
+        if isinstance(model, GraphModel)
     ]
     cosine = features[0] @ features[1] / np.linalg.norm(features[0]) / np.linalg.norm(features[1])
     assert cosine > (0.9999 if kind == "bfloat16" else 0.999)
@@ -107,11 +108,12 @@ def test_weights_are_packed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     checkpoint = load_checkpoint("nano")
     packing = Packing.of("int8", is_float16=True, has_amx=False)
     steps: list[Step] = []
-    first = packed_weights.packed_weights(checkpoint, packing, steps.append)
-    again = packed_weights.packed_weights(checkpoint, packing, steps.append)
+    packed = packed_file(checkpoint, packing)
+    first = packed_weights(packed, steps.append)
+    again = packed_weights(packed, steps.append)
     assert len(steps) == 1
     assert all(np.array_equal(first[name], again[name]) for name in first)
     (file,) = (tmp_path / "packed").iterdir()
     file.write_bytes(file.read_bytes()[:-64])
-    packed_weights.packed_weights(checkpoint, packing, steps.append)
+    packed_weights(packed, steps.append)
     assert len(steps) == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import max_whisper
-from max_whisper.cpu import all_cpu_instructions
+from max_whisper.runtime.cpu import all_cpu_instructions
 from max_whisper.transcriber import Transcriber
 
 AUDIO = Path(__file__).resolve().parents[2] / "audio_samples"
@@ -27,7 +27,7 @@ def test_other_instructions_give_the_same_words(
 ) -> None:
     if instructions not in all_cpu_instructions():
         pytest.skip(f"this CPU has no {instructions}")
-    monkeypatch.setattr("max_whisper.runtime.cpu_instructions", lambda: instructions)
+    monkeypatch.setattr("max_whisper.runtime.compiling.cpu_instructions", lambda: instructions)
     model = max_whisper.load_model("nano", device="cpu", compute_type=compute_type)
     for path in RECORDINGS:
         expected, heard = reference.transcribe(path), model.transcribe(path)

@@ -11,7 +11,7 @@ import torch
 import transformers
 
 import max_whisper
-from max_whisper.checkpoint import load_checkpoint
+from max_whisper.models.whisper.checkpoint import load_checkpoint
 
 SAMPLE = Path(__file__).resolve().parents[2] / "audio_samples" / "weather.flac"
 
@@ -19,10 +19,10 @@ SAMPLE = Path(__file__).resolve().parents[2] / "audio_samples" / "weather.flac"
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache for what is converted; the compiled graphs stay in the shared one."""
-    from max_whisper import runtime
+    from max_whisper.runtime import compiling
 
-    compiled = runtime.compiled_dir()
-    monkeypatch.setattr(runtime, "compiled_dir", lambda: compiled)
+    compiled = compiling.compiled_dir()
+    monkeypatch.setattr(compiling, "compiled_dir", lambda: compiled)
     monkeypatch.setenv("MAX_WHISPER_CACHE", str(tmp_path / "cache"))
 
 

@@ -7,8 +7,8 @@ import torch
 import whisper.model
 
 import max_whisper
-from max_whisper.checkpoint import load_checkpoint
 from max_whisper.decoding.decode import compression_ratio
+from max_whisper.models.whisper.checkpoint import load_checkpoint
 from max_whisper.results import Segment
 from max_whisper.transcriber import Transcriber
 from tests.backends.recordings import sample
@@ -31,10 +31,10 @@ def repeating(reference: whisper.model.Whisper, tmp_path_factory: pytest.TempPat
     weights = {name: weight.half() for name, weight in reference.state_dict().items()}
     torch.save({"dims": load_checkpoint("nano").dims.to_dict(), "model_state_dict": weights}, folder / "repeating.pt")
     with pytest.MonkeyPatch.context() as patch:
-        from max_whisper import runtime
+        from max_whisper.runtime import compiling
 
-        compiled = runtime.compiled_dir()
-        patch.setattr(runtime, "compiled_dir", lambda: compiled)
+        compiled = compiling.compiled_dir()
+        patch.setattr(compiling, "compiled_dir", lambda: compiled)
         patch.setenv("MAX_WHISPER_CACHE", str(folder / "cache"))
         return max_whisper.load_model(folder / "repeating.pt", device="cpu")
 

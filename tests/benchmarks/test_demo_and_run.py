@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import backends, demo, run
+from benchmarks import run
+from max_whisper.diagnostics import backends, demo
 
 SAMPLES = Path(__file__).resolve().parents[2] / "audio_samples"
 BACKENDS = ("torch", "hybrid", "max")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from benchmarks import run
-from benchmarks.backends import Backend
 from benchmarks.long import PAUSE, measure_long, write_recording
-from benchmarks.recordings import recordings
 from benchmarks.report import long_tables
 from max_whisper import OptionError, load_audio
+from max_whisper.diagnostics.backends import Backend
+from max_whisper.diagnostics.recordings import recordings
 
 
 def test_the_recording_is_made_of_the_samples_over_and_over(tmp_path: Path) -> None:

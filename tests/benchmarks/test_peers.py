@@ -22,12 +22,12 @@ from benchmarks.peers.page import BEGIN, END, write_page
 from benchmarks.peers.peer import NotInstalledError, windows
 from benchmarks.peers.tables import peer_tables
 from benchmarks.peers.vocabulary import hugging_face_tokenizer
-from benchmarks.random_models import random_weights
-from benchmarks.recordings import recording
-from max_whisper.checkpoint import load_checkpoint
-from max_whisper.dimensions import ModelDimensions
+from max_whisper.diagnostics.random_models import random_weights
+from max_whisper.diagnostics.recordings import recording
 from max_whisper.errors import OptionError
-from max_whisper.tokenizer import get_tokenizer
+from max_whisper.models.whisper.checkpoint import load_checkpoint
+from max_whisper.models.whisper.dimensions import ModelDimensions
+from max_whisper.models.whisper.tokenizer import get_tokenizer
 
 SAMPLES = Path(__file__).resolve().parents[2] / "audio_samples"
 DIMS = ModelDimensions(80, 1500, 64, 2, 2, 51865, 448, 64, 2, 1)

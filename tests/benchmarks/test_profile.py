@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.profile import FEW, Part, decoder_parts, encoder_parts, medians
-from max_whisper.checkpoint.official import OFFICIAL_MODELS
+from max_whisper.models.whisper.checkpoint.official import OFFICIAL_MODELS
 
 TINY = OFFICIAL_MODELS["tiny"].dims
 

@@ -17,10 +17,10 @@ import torch
 from whisper.decoding import decode, detect_language
 from whisper.transcribe import transcribe
 
-from max_whisper.decoding import CrossAttention
-from max_whisper.dimensions import ModelDimensions
-from max_whisper.log_mel import Log10Mel, log10_mel
-from max_whisper.tokenizer import Tokenizer, get_tokenizer
+from max_whisper.audio.log_mel import Log10Mel, log10_mel
+from max_whisper.backends.interface import CrossAttention
+from max_whisper.models.whisper.dimensions import ModelDimensions
+from max_whisper.models.whisper.tokenizer import Tokenizer, get_tokenizer
 
 N_VOCAB = {"english": 51864, "multilingual": 51865, "large-v3": 51866}
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from whisper.decoding import BeamSearchDecoder, MaximumLikelihoodRanker
 
+from max_whisper.backends.interface import Hypothesis
 from max_whisper.decoding.beam import BeamSearch, most_probable
-from max_whisper.decoding.hypothesis import Hypothesis
 from max_whisper.decoding.ranking import most_likely
 
 EOT = 9

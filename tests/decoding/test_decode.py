@@ -11,8 +11,8 @@ import whisper.utils
 
 from max_whisper.decoding import DecodingResult, WindowContext, WindowDecoder
 from max_whisper.decoding.decode import compression_ratio, token_probability
+from max_whisper.models.whisper.tokenizer import get_tokenizer
 from max_whisper.options import TranscribeOptions
-from max_whisper.tokenizer import get_tokenizer
 from tests.decoding.scripted import Script, ScriptedModel, ScriptedReference, dimensions
 from tests.decoding.torch_model import random_whisper, speech_model
 

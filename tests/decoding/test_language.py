@@ -6,7 +6,7 @@ import torch
 
 from max_whisper.decoding import language_probabilities, mean_probabilities, most_probable_language
 from max_whisper.errors import OptionError
-from max_whisper.tokenizer import get_tokenizer
+from max_whisper.models.whisper.tokenizer import get_tokenizer
 from tests.decoding.scripted import Script, ScriptedModel, ScriptedReference, dimensions
 
 

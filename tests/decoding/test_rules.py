@@ -10,8 +10,8 @@ import whisper.tokenizer
 
 from max_whisper.decoding.decode import logit_rules
 from max_whisper.decoding.rules import SuppressBlank, SuppressTokens, TimestampRules
+from max_whisper.models.whisper.tokenizer import get_tokenizer
 from max_whisper.options import TranscribeOptions
-from max_whisper.tokenizer import get_tokenizer
 from tests.decoding.scripted import dimensions
 
 VOCABULARIES = {"english": (False, 99), "multilingual": (True, 99), "large-v3": (True, 100)}

@@ -5,8 +5,8 @@ import pytest
 import torch
 from transformers import TopPLogitsWarper
 
-from benchmarks.sampling_parity import chi_square_test
 from max_whisper.decoding.sampling import SamplingSearch, draw_token, nucleus
+from max_whisper.diagnostics.sampling_parity import chi_square_test
 
 EOT = 999
 N_DRAWS = 2000

@@ -5,8 +5,8 @@ from functools import cache
 
 from whisper.model import Whisper
 
-from benchmarks.random_models import speaking_whisper
-from max_whisper.backends.torch import TorchModel
+from max_whisper.backends.reference import TorchModel
+from max_whisper.diagnostics.random_models import speaking_whisper
 
 
 def speech_model(model: Whisper) -> TorchModel:

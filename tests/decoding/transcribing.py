@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from max_whisper.audio import N_FRAMES, N_SAMPLES
-from max_whisper.batching import Batch
-from max_whisper.decoding import SpeechModel
+from max_whisper.audio.log_mel import log_mel_spectrogram
+from max_whisper.backends.interface import SpeechModel
 from max_whisper.errors import MaxWhisperError
-from max_whisper.log_mel import log_mel_spectrogram
-from max_whisper.longform import LongForm
 from max_whisper.options import TranscribeOptions
 from max_whisper.progress import Progress, silent
 from max_whisper.results import Segment, Transcription
+from max_whisper.transcription.batching import Batch
+from max_whisper.transcription.longform import LongForm
 
 
 class ArrayLogMel:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from mojo.run import subprocess_run_mojo
 
-from max_whisper.graphs import KERNELS
-from max_whisper.graphs.packing import pack_linear, to_bfloat16
+from max_whisper.models.whisper.graphs.packing import pack_linear, to_bfloat16
+from max_whisper.runtime.kernels import KERNELS
 
 HERE = Path(__file__).parent
 COMPILER = shutil.which("aarch64-linux-gnu-gcc")

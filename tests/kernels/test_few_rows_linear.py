@@ -8,7 +8,7 @@ from max.engine import InferenceSession, Model
 from max.graph import DeviceRef, Graph, TensorType, ops
 from max.graph import Module as GraphModule
 
-from max_whisper.graphs import KERNELS
+from max_whisper.runtime.kernels import KERNELS
 
 SHAPES = [(37, 64), (3, 192), (1536, 384)]  # out, in: a last tile cut short, fewer columns than a tile, many threads
 

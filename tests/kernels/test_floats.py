@@ -11,9 +11,9 @@ from max.engine import InferenceSession, Model
 from max.graph import DeviceRef, TensorType
 from max.graph import Module as GraphModule
 
-from max_whisper.cpu import all_cpu_instructions
-from max_whisper.graphs.kernels import packaged_kernels
-from max_whisper.graphs.packing import linear_size, pack_linear, split_bfloat16
+from max_whisper.models.whisper.graphs.packing import linear_size, pack_linear, split_bfloat16
+from max_whisper.runtime.cpu import all_cpu_instructions
+from max_whisper.runtime.kernels import packaged_kernels
 from tests.kernels.test_tiles import execute, growing_heads, normalized, trace_operation
 
 # Each way in which products of float32 differ: sums of bfloat16, and registers of 512, 256 and 128 bits.

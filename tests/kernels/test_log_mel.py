@@ -6,14 +6,13 @@ from max.driver import CPU
 from max.engine import InferenceSession
 from max.graph import Module as GraphModule
 
-from max_whisper import log_mel
-from max_whisper.audio import N_FRAMES, N_SAMPLES
+from max_whisper.audio import N_FRAMES, N_SAMPLES, log_mel
+from max_whisper.audio.log_mel import LogMelWindows, log_mel_spectrogram
+from max_whisper.audio.samples import open_samples
 from max_whisper.backends.log_mel import CompiledLog10Mel
-from max_whisper.graphs import packaged_kernels
-from max_whisper.graphs.log_mel import add_log10_mel
-from max_whisper.log_mel import LogMelWindows, log_mel_spectrogram
-from max_whisper.samples import open_samples
-from tests.log_mel_signals import exact_log_mel, signals, voice
+from max_whisper.models.whisper.graphs.log_mel import add_log10_mel
+from max_whisper.runtime.kernels import packaged_kernels
+from tests.audio.log_mel_signals import exact_log_mel, signals, voice
 
 MELS = [80, 128]
 # One frame; a vector of them, less one and more; what is laid out together, less one and more; a few of these.

@@ -10,9 +10,9 @@ from max.engine import InferenceSession, Model
 from max.graph import DeviceRef, Graph, TensorType, ops
 from max.graph import Module as GraphModule
 
-from max_whisper.cpu import all_cpu_instructions
-from max_whisper.graphs import packaged_kernels
-from max_whisper.graphs.packing import linear_size, pack_linear, to_bfloat16
+from max_whisper.models.whisper.graphs.packing import linear_size, pack_linear, to_bfloat16
+from max_whisper.runtime.cpu import all_cpu_instructions
+from max_whisper.runtime.kernels import packaged_kernels
 
 INSTRUCTIONS = all_cpu_instructions()
 SHAPES = [(96, 192), (64, 80)]  # columns, depth: whole lines of 64 bytes, and a last one to be filled up

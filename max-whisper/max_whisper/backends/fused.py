@@ -6,32 +6,18 @@ import numpy as np
 from max import driver, engine
 from max.dtype import DType
 
-from max_whisper.backends.aligner import Aligner
-from max_whisper.backends.log_mel import CompiledLog10Mel
-from max_whisper.backends.max import MaxDecoderState, MaxFeatures, MaxModel
-from max_whisper.checkpoint import Checkpoint
-from max_whisper.decoding.beam import candidates
-from max_whisper.decoding.hypothesis import Hypothesis
-from max_whisper.decoding.on_device import ChoiceRules, Prompts, Texts
-from max_whisper.dimensions import ModelDimensions
-from max_whisper.graphs.packing import SIDE
+from max_whisper.backends.graph_model import GraphDecoderState, GraphFeatures, GraphModel, padding_of
+from max_whisper.backends.interface import DecodedTexts, Hypothesis, Prompts, SamplingRules
+from max_whisper.backends.word_alignment import WordAligner
+from max_whisper.models.whisper.checkpoint import Checkpoint
+from max_whisper.models.whisper.compiled import load_fused_graphs
+from max_whisper.models.whisper.dimensions import ModelDimensions
+from max_whisper.models.whisper.graphs.packing import SIDE
 from max_whisper.progress import Progress, silent
-from max_whisper.runtime import Device, has_fused_graphs, load_fused_graphs
+from max_whisper.runtime.devices import Device
 
 
-def load_max_model(
-    checkpoint: Checkpoint, device: Device, compute_type: str = "float32", progress: Progress = silent
-) -> MaxModel:
-    """The model of backend `max`: on a CPU the fused operations; MAX's own on a GPU, and where those do not fit.
-
-    Raises OptionError for bfloat16 and int8 where there are no fused operations.
-    """
-    if compute_type == "float32" and not has_fused_graphs(checkpoint.dims, device):
-        return MaxModel(checkpoint, device, progress)
-    return FusedModel(checkpoint, device, compute_type, progress)
-
-
-class FusedModel(MaxModel):
+class FusedModel(GraphModel):
     """A SpeechModel whose products are of `float32`, `bfloat16` or `int8`; a TextDecoder."""
 
     def __init__(
@@ -48,50 +34,43 @@ class FusedModel(MaxModel):
         instructions: what products are made of, one of `graphs.fused.INSTRUCTIONS`; by default the best this CPU has.
         Raises OptionError for a model that the operations cannot compute.
         """
-        self.dims = checkpoint.dims
-        self.compute_type = compute_type
-        self._device = device.driver
-        self._graphs = load_fused_graphs(checkpoint, device, compute_type, progress, instructions)
-        self.log10_mel = CompiledLog10Mel(self._graphs.log10_mel)
+        graphs = load_fused_graphs(checkpoint, device, compute_type, progress, instructions)
+        super().__init__(checkpoint.dims, device, compute_type, graphs, WordAligner(checkpoint, device, progress))
+        self._greedy, self._beams, self._block_bytes = graphs.greedy, graphs.beams, graphs.block_bytes
         self._cache = driver.Buffer(DType.uint8, [0], device.driver)
-        self._aligner = Aligner(checkpoint, device, progress)
 
     def start(
-        self, features: MaxFeatures, *, group: int = 1, padding: Sequence[int] | None = None
+        self, features: GraphFeatures, *, group: int = 1, padding: Sequence[int] | None = None
     ) -> "FusedDecoderState":
-        """A decoder over `group` hypotheses for each encoded window; see MaxModel."""
-        padding = self._padding_of(features, padding)
+        """A decoder with an empty KV cache; see GraphModel."""
+        padding = padding_of(features, padding)
         cross = self._cross(features)
         cache = self._cache_for(features.batch * group, self.dims.n_text_ctx + max(padding))
-        return FusedDecoderState(self._graphs.decoder, self._device, self.dims, [cache], cross, group, padding)
+        return FusedDecoderState(self._decoder, self._device, self.dims, [cache], cross, group, padding)
 
-    def decode_greedily(self, features: MaxFeatures, prompts: Prompts, rules: ChoiceRules) -> list[Texts]:
+    def decode_greedily(self, features: GraphFeatures, prompts: Prompts, rules: SamplingRules) -> list[DecodedTexts]:
         """The windows' texts to their ends; see TextDecoder."""
-        assert self._graphs.greedy is not None
         cache = self._cache_for(features.batch, self.dims.n_text_ctx + max(prompts.padding))
-        results = self._graphs.greedy.execute(cache, *_inputs(prompts, rules), *self._cross(features))
+        results = self._greedy.execute(cache, *_inputs(prompts, rules), *self._cross(features))
         texts = []
         for row, count, total, prob in zip(*(result.to_numpy() for result in results), strict=True):
             tokens = row[:count].tolist()
             has_ended = tokens[-1] == rules.end
             text = Hypothesis(tokens[:-1] if has_ended else tokens, float(total), has_ended)
-            texts.append(Texts([text], float(prob)))
+            texts.append(DecodedTexts([text] if has_ended else [], [] if has_ended else [text], float(prob)))
         return texts
 
     def decode_with_beams(
-        self, features: MaxFeatures, prompts: Prompts, rules: ChoiceRules, beam_size: int, enough: int
-    ) -> list[Texts]:
-        """The candidates of the windows' texts; see TextDecoder."""
-        assert self._graphs.beams is not None
+        self, features: GraphFeatures, prompts: Prompts, rules: SamplingRules, beam_size: int, enough: int
+    ) -> list[DecodedTexts]:
+        """The windows' texts and hypotheses to their ends; see TextDecoder."""
         windows, context = features.batch, self.dims.n_text_ctx
         cache = self._cache_for(windows * beam_size, context + max(prompts.padding))
         shape = (windows, enough + beam_size)
         tokens = driver.Buffer(DType.int64, (*shape, context), self._device)
         lengths = driver.Buffer(DType.int64, shape, self._device)
         sums = driver.Buffer(DType.float32, shape, self._device)
-        (probs,) = self._graphs.beams.execute(
-            cache, tokens, lengths, sums, *_inputs(prompts, rules), *self._cross(features)
-        )
+        (probs,) = self._beams.execute(cache, tokens, lengths, sums, *_inputs(prompts, rules), *self._cross(features))
         results = []
         for *texts, prob in zip(*(values.to_numpy() for values in (tokens, lengths, sums, probs)), strict=True):
             hypotheses = [
@@ -100,12 +79,12 @@ class FusedModel(MaxModel):
                 if length >= 0
             ]
             ended = [text for text in hypotheses if text.finished]
-            results.append(Texts(candidates(ended, hypotheses[len(ended) :], beam_size), float(prob)))
+            results.append(DecodedTexts(ended, hypotheses[len(ended) :], float(prob)))
         return results
 
     def _cache_for(self, rows: int, context: int) -> driver.Buffer:
         """Keys and values uint8 [rows, n_text_layer, bytes], of unknown content."""
-        head = 2 * -(-context // SIDE) * self._graphs.block_bytes
+        head = 2 * -(-context // SIDE) * self._block_bytes
         shape = (rows, self.dims.n_text_layer, self.dims.n_text_head * head)
         size = int(np.prod(shape))
         if self._cache.num_elements < size:
@@ -113,7 +92,7 @@ class FusedModel(MaxModel):
         return self._cache[:size].view(DType.uint8, shape)
 
 
-def _inputs(prompts: Prompts, rules: ChoiceRules) -> list[driver.Buffer]:
+def _inputs(prompts: Prompts, rules: SamplingRules) -> list[driver.Buffer]:
     """What the graphs `greedy` and `beams` are told; see `build_fused_graphs`."""
     numbers = [prompts.start, rules.no_speech, rules.end]
     numbers += [-1 if token is None else token for token in (rules.timestamps, rules.latest_first)]
@@ -128,7 +107,7 @@ def _inputs(prompts: Prompts, rules: ChoiceRules) -> list[driver.Buffer]:
     return [driver.Buffer.from_numpy(array) for array in arrays]
 
 
-class FusedDecoderState(MaxDecoderState):
+class FusedDecoderState(GraphDecoderState):
     """The fused decoder with its caches and how many tokens they hold.
 
     Each hypothesis writes to a slot of its window's caches and reads its text where it is, in other slots too.
@@ -149,11 +128,10 @@ class FusedDecoderState(MaxDecoderState):
         slots = np.arange(group, dtype=np.uint16)[:, None]
         self._slots = np.tile(slots, (len(padding), capacity))  # which one holds each position of a row
 
-    def layers(self, tokens: np.ndarray, positions: Sequence[int]) -> list[driver.Buffer]:
-        """The logits [windows, group, len(positions), n_vocab] after tokens int64 [rows, n], in the caches' order."""
+    def _step(self, tokens: np.ndarray, positions: Sequence[int]) -> driver.Buffer:
         start, stop = self._n_tokens, self._n_tokens + tokens.shape[1]
         shape = (-1, self._group, stop - start)
-        values = [values.reshape(shape) for values in (tokens, self._places(start, stop))]
+        values = [values.reshape(shape) for values in (tokens, self._position_ids(start, stop))]
         is_shared = start == 0 and self._group > 1 and bool((values[0] == values[0][:, :1]).all())
         if is_shared:
             # A prompt of all rows of a window is read once, and all go on from there.
@@ -169,7 +147,7 @@ class FusedDecoderState(MaxDecoderState):
             self._cross[0],
         )
         self._n_tokens = stop
-        return [driver.Buffer.from_numpy(logits.to_numpy().repeat(self._group, axis=1)) if is_shared else logits]
+        return driver.Buffer.from_numpy(logits.to_numpy().repeat(self._group, axis=1)) if is_shared else logits
 
     def _copy_row(self, source: int, target: int) -> None:
         self._slots[target, : self._n_tokens] = self._slots[source, : self._n_tokens]

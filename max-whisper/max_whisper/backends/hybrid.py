@@ -5,25 +5,24 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from max_whisper.backends.fused import load_max_model
-from max_whisper.backends.torch import TorchDecoderState, TorchModel, reference_model, select_torch_device
-from max_whisper.checkpoint import Checkpoint
-from max_whisper.decoding.model import CrossAttention
-from max_whisper.log_mel import Log10Mel
-from max_whisper.progress import Progress, silent
-from max_whisper.runtime import Device
+from max_whisper.audio.log_mel import Log10Mel
+from max_whisper.backends.graph_model import GraphModel
+from max_whisper.backends.interface import CrossAttention
+from max_whisper.backends.reference import TorchDecoderState, TorchModel, reference_model, select_torch_device
+from max_whisper.models.whisper.checkpoint import Checkpoint
+from max_whisper.runtime.devices import Device
 
 
 class HybridModel:
     """A SpeechModel with MAX's encoder and openai-whisper's decoder."""
 
-    def __init__(self, checkpoint: Checkpoint, device: Device, progress: Progress = silent) -> None:
-        """Compile the graphs, or read them from the cache. Raises DeviceError where PyTorch cannot use the device."""
+    def __init__(self, checkpoint: Checkpoint, device: Device, encoder: GraphModel) -> None:
+        """encoder: the checkpoint on MAX. Raises DeviceError where PyTorch cannot use the device."""
         self.dims = checkpoint.dims
         self._device = device.driver
         self._decoder = TorchModel(reference_model(checkpoint, select_torch_device(device.name)))
-        self._encoder = load_max_model(checkpoint, device, progress=progress)
-        self.log10_mel: Log10Mel = self._encoder.log10_mel
+        self._encoder = encoder
+        self.log10_mel: Log10Mel = encoder.log10_mel
 
     def encode(self, log_mel: np.ndarray) -> torch.Tensor:
         """Encode log-mel windows, float32 [batch, n_mels, 3000] -> float32 [batch, n_audio_ctx, n_audio_state]."""

@@ -6,7 +6,7 @@ import numpy as np
 from max import driver, engine
 
 from max_whisper.audio import Samples
-from max_whisper.log_mel import LogMel, hann_window, mel_filters
+from max_whisper.audio.log_mel import LogMel, hann_window, mel_filters
 
 
 class CompiledLog10Mel:

@@ -1,19 +1,14 @@
 """Logits to tokens: rules of what may come next, searches that choose, a rank among their texts, and the fallback.
 
-Logits are NumPy arrays here; who computes them is behind `SpeechModel`.
+Logits are NumPy arrays here; who computes them is behind `backends.interface.SpeechModel`.
 """
 
 from max_whisper.decoding.decode import DecodingResult, WindowContext, WindowDecoder
 from max_whisper.decoding.fallback import decode_with_fallback, is_silence
 from max_whisper.decoding.language import language_probabilities, mean_probabilities, most_probable_language
-from max_whisper.decoding.model import AudioFeatures, CrossAttention, DecoderState, SpeechModel
 
 __all__ = [
-    "AudioFeatures",
-    "CrossAttention",
-    "DecoderState",
     "DecodingResult",
-    "SpeechModel",
     "WindowContext",
     "WindowDecoder",
     "decode_with_fallback",

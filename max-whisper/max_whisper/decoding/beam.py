@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from max_whisper.decoding.hypothesis import Choice, Hypothesis, log_softmax
+from max_whisper.backends.interface import Hypothesis
+from max_whisper.decoding.search import Choice, log_softmax
 
 
 class BeamSearch:

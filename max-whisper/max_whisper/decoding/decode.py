@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from max_whisper.audio import CHUNK_LENGTH
-from max_whisper.decoding.beam import BeamSearch, enough_texts
+from max_whisper.backends.interface import AudioFeatures, Hypothesis, Prompts, SpeechModel, TextDecoder
+from max_whisper.decoding.beam import BeamSearch, candidates, enough_texts
 from max_whisper.decoding.greedy import GreedySearch
-from max_whisper.decoding.hypothesis import Search
-from max_whisper.decoding.model import AudioFeatures, SpeechModel
-from max_whisper.decoding.on_device import ChoiceRules, Prompts, TextDecoder, Texts
+from max_whisper.decoding.on_device import sampling_rules
 from max_whisper.decoding.prompt import initial_tokens
 from max_whisper.decoding.ranking import most_likely
 from max_whisper.decoding.rules import (
@@ -23,9 +22,10 @@ from max_whisper.decoding.rules import (
     TimestampRules,
 )
 from max_whisper.decoding.sampling import SamplingSearch
-from max_whisper.dimensions import ModelDimensions
+from max_whisper.decoding.search import Search
+from max_whisper.models.whisper.dimensions import ModelDimensions
+from max_whisper.models.whisper.tokenizer import Tokenizer
 from max_whisper.options import TranscribeOptions
-from max_whisper.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,14 @@ class DecodingResult:
     compression_ratio: float  # bytes of the text for each byte of it compressed by zlib
 
 
+@dataclass(frozen=True)
+class _Texts:
+    """What was decoded from one window."""
+
+    candidates: Sequence[Hypothesis]  # of which one is the outcome
+    no_speech_prob: float  # probability of <|nospeech|> after <|startoftranscript|>
+
+
 class WindowDecoder:
     """Decodes windows of one model under one set of options (whisper/decoding.py, DecodingTask)."""
 
@@ -63,7 +71,7 @@ class WindowDecoder:
         if options.max_new_tokens is not None:
             self._sample_len = min(self._sample_len, options.max_new_tokens)
         self._rules = logit_rules(tokenizer, options, model.dims)
-        self._choice_rules = ChoiceRules.of(self._rules, end=tokenizer.eot, no_speech=tokenizer.no_speech)
+        self._sampling_rules = sampling_rules(self._rules, end=tokenizer.eot, no_speech=tokenizer.no_speech)
 
     def decode(
         self, features: AudioFeatures, windows: Sequence[WindowContext], temperature: float
@@ -90,15 +98,18 @@ class WindowDecoder:
             limits=[min(self._sample_len, self._n_ctx + 1 - len(tokens)) for tokens in initial],
         )
 
-    def _on_device(self, features: AudioFeatures, prompts: Prompts, temperature: float) -> list[Texts] | None:
+    def _on_device(self, features: AudioFeatures, prompts: Prompts, temperature: float) -> list[_Texts] | None:
         """The windows' texts by the model itself; None where it cannot tell them or not by these rules."""
-        model, rules, options = self.model, self._choice_rules, self.options
+        model, rules, options = self.model, self._sampling_rules, self.options
         if temperature > 0 or rules is None or not isinstance(model, TextDecoder):
             return None
         if options.beam_size is None:
-            return model.decode_greedily(features, prompts, rules)
-        enough = enough_texts(options.beam_size, options.patience)
-        return model.decode_with_beams(features, prompts, rules, options.beam_size, enough)
+            decoded = model.decode_greedily(features, prompts, rules)
+        else:
+            enough = enough_texts(options.beam_size, options.patience)
+            decoded = model.decode_with_beams(features, prompts, rules, options.beam_size, enough)
+        beams = options.beam_size or 1
+        return [_Texts(candidates(texts.ended, texts.going_on, beams), texts.no_speech_prob) for texts in decoded]
 
     def _search(self, window: WindowContext, temperature: float) -> Search:
         options, eot = self.options, self._tokenizer.eot
@@ -110,7 +121,7 @@ class WindowDecoder:
             return BeamSearch(eot, options.beam_size, options.patience)
         return GreedySearch(eot)
 
-    def _token_by_token(self, features: AudioFeatures, prompts: Prompts, searches: Sequence[Search]) -> list[Texts]:
+    def _token_by_token(self, features: AudioFeatures, prompts: Prompts, searches: Sequence[Search]) -> list[_Texts]:
         """Feed the prompts, then a token a time, until every search has ended."""
         group = len(searches[0].rows)
         state = self.model.start(features, group=group, padding=prompts.padding if any(prompts.padding) else None)
@@ -128,7 +139,7 @@ class WindowDecoder:
                 break
             state.reorder(sources)
             logits = state.advance(np.array(tokens, dtype=np.int64)[:, None], [0])
-        return [Texts(search.candidates(), prob) for search, prob in zip(searches, no_speech_probs, strict=True)]
+        return [_Texts(search.candidates(), prob) for search, prob in zip(searches, no_speech_probs, strict=True)]
 
     def _choose(
         self, logits: np.ndarray, searches: Sequence[Search], active: Sequence[bool]
@@ -149,7 +160,7 @@ class WindowDecoder:
             sources[first : first + group] = [first + source for source in choice.sources]
         return tokens, sources
 
-    def _result(self, texts: Texts, window: WindowContext, temperature: float) -> DecodingResult:
+    def _result(self, texts: _Texts, window: WindowContext, temperature: float) -> DecodingResult:
         outcome = most_likely(texts.candidates, self.options.length_penalty)
         text = window.tokenizer.decode(outcome.tokens).strip()
         return DecodingResult(

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from max_whisper.backends.interface import AudioFeatures
 from max_whisper.decoding.decode import DecodingResult, WindowContext, WindowDecoder
-from max_whisper.decoding.model import AudioFeatures
 from max_whisper.options import TranscribeOptions
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from max_whisper.decoding.model import AudioFeatures, SpeechModel
+from max_whisper.backends.interface import AudioFeatures, SpeechModel
 from max_whisper.errors import OptionError
-from max_whisper.tokenizer import Tokenizer
+from max_whisper.models.whisper.tokenizer import Tokenizer
 
 
 def language_probabilities(

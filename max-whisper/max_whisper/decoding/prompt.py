@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from max_whisper.dimensions import ModelDimensions
 from max_whisper.errors import OptionError
+from max_whisper.models.whisper.dimensions import ModelDimensions
+from max_whisper.models.whisper.tokenizer import Tokenizer, get_tokenizer
 from max_whisper.options import TranscribeOptions
-from max_whisper.tokenizer import Tokenizer, get_tokenizer
 
 
 def initial_tokens(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from max_whisper.decoding.hypothesis import Hypothesis
+from max_whisper.backends.interface import Hypothesis
 
 
 def most_likely(candidates: Sequence[Hypothesis], length_penalty: float | None) -> Hypothesis:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from max_whisper.tokenizer import Tokenizer
+from max_whisper.models.whisper.tokenizer import Tokenizer
 
 _FORBIDDEN = np.float32(-np.inf)
 

@@ -1,0 +1,393 @@
+"""Recordings of every kind to 16 kHz mono samples, in blocks and as often as they are needed.
+
+The sample values are those of openai-whisper (whisper/audio.py).
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import operator
+import os
+import stat
+import tempfile
+import warnings
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator
+from contextlib import closing, nullcontext
+from pathlib import Path
+from typing import IO, Any, BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from max_whisper.audio.constants import N_FFT, N_SAMPLES, SAMPLE_RATE
+from max_whisper.audio.ffmpeg import decoded, not_permitted, resampled_blocks
+from max_whisper.errors import AudioError, OptionError
+
+Audio = str | Path | IO[bytes] | np.ndarray  # what a recording may be given as
+Samples = NDArray[np.float32]  # [n] in [-1, 1] at 16 kHz, mono
+
+_BLOCK = 1 << 16  # samples in a block, 4 s
+_IN_MEMORY = 16 << 20  # bytes of a pipe that are kept in memory; of a longer one all are in a temporary file
+
+
+class AudioWarning(UserWarning):
+    """A recording that could be read only in part."""
+
+
+def load_audio(source: Audio, sample_rate: int | None = None) -> Samples:
+    """The samples of a recording at 16 kHz, mono.
+
+    A file equals what `whisper.audio.load_audio` gives for it, sample for sample where the `ffmpeg` program there has
+    the same libraries as PyAV here: the same stream is chosen, mixed to one channel, resampled and rounded to 16 bits.
+    Of several audio streams it is the default one, then the one with the most channels, then the first.
+
+    Args:
+        source: the path of an audio or video file; or a file object opened in binary mode, read from where it stands;
+            or a 1-D array, float32 or float64 in [-1, 1] or int16.
+        sample_rate: of an array, in Hz; 16 kHz where it is not given. A file says its own.
+
+    Returns:
+        float32 [n] in [-1, 1]
+
+    Raises:
+        AudioError: the source cannot be read, holds no sound, or is shorter than one STFT window (25 ms).
+        OptionError: `sample_rate` is not a usable rate, or was given with a file.
+
+    Warns:
+        AudioWarning: the file is damaged or cut short; what could be decoded is returned.
+    """
+    samples = bytearray()
+    for block in open_recording(source, sample_rate).blocks():
+        samples += block.data
+    return np.frombuffer(samples, np.float32)
+
+
+def open_recording(source: Audio, sample_rate: int | None = None) -> Recording:
+    """A recording that can be read any number of times; the arguments and errors are those of `load_audio`.
+
+    What can be known before decoding is checked now, the rest by the first pass over the recording.
+    """
+    if isinstance(source, np.ndarray):
+        return _ArrayRecording(source, SAMPLE_RATE if sample_rate is None else sample_rate)
+    recording = _file_recording(source)
+    if sample_rate is not None:
+        raise OptionError(
+            f"sample_rate is for arrays, but {recording.name} is a file, which states its own; leave it out"
+        )
+    return recording
+
+
+def pad_or_trim(array: np.ndarray, length: int = N_SAMPLES, *, axis: int = -1) -> np.ndarray:
+    """The array with exactly `length` elements along `axis`: cut at the end, or followed by zeros."""
+    if array.shape[axis] > length:
+        return array.take(range(length), axis=axis)
+    widths = [(0, 0)] * array.ndim
+    widths[axis] = (0, length - array.shape[axis])
+    return np.pad(array, widths)
+
+
+class Recording(ABC):
+    """Samples at 16 kHz, mono, that can be read from first to last any number of times.
+
+    A pass needs the memory of a few blocks, however long the recording is.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name  # what messages call it
+        self.length: int | None = None  # samples; known after the first complete pass
+
+    def blocks(self) -> Iterator[Samples]:
+        """A pass over the recording: blocks of 65,536 samples, the last one shorter. They are not to be written to.
+
+        Raises AudioError where the source cannot be read, has no sound or less than 25 ms of it, or is not what the
+        first pass found. Warns AudioWarning, once for all passes, where it is damaged or cut short.
+        """
+        length = 0
+        with closing(self._pass()) as pieces:
+            for block in _regrouped(pieces, _BLOCK):
+                length += len(block)
+                yield _to_float32(block)
+        if length < N_FFT:
+            count = f"{length} sample" + ("s" if length != 1 else "")
+            duration = f"{count} at 16 kHz ({length / 16:.4g} ms)"
+            raise AudioError(f"{self.name} is too short: {duration}; give at least {N_FFT} samples (25 ms)")
+        if self.length not in (None, length):
+            raise AudioError(_changed(self.name))
+        self.length = length
+
+    @abstractmethod
+    def _pass(self) -> Generator[NDArray[Any], None, None]:
+        """The samples in pieces of any length, int16 or float32."""
+
+
+class _ArrayRecording(Recording):
+    """An array, of which no more than a block is ever copied."""
+
+    def __init__(self, array: np.ndarray, sample_rate: int) -> None:
+        super().__init__("the array")
+        self._array = array
+        self._rate = _checked_rate(array, sample_rate)
+        self._dtype = np.int16 if array.dtype.kind == "i" else np.float32
+        if self._dtype == np.float32:
+            self._check_finite()
+        if self._rate == SAMPLE_RATE and len(array) >= N_FFT:
+            self.length = len(array)
+
+    def _pass(self) -> Generator[NDArray[Any], None, None]:
+        if self._rate == SAMPLE_RATE:
+            return self._converted()
+        format = "s16" if self._dtype == np.int16 else "flt"
+        return resampled_blocks(self._converted(), format, self._rate, SAMPLE_RATE)
+
+    def _converted(self) -> Generator[NDArray[Any], None, None]:
+        """The array in contiguous blocks of int16 or float32."""
+        for start in range(0, len(self._array), _BLOCK):
+            with np.errstate(over="ignore"):
+                block = np.ascontiguousarray(self._array[start : start + _BLOCK], self._dtype)
+            yield block
+
+    def _check_finite(self) -> None:
+        for number, block in enumerate(self._converted()):
+            finite = np.isfinite(block)
+            if not finite.all():
+                first = number * _BLOCK + int(np.argmin(finite))
+                value = self._array[first]
+                raise AudioError(f"the array has samples that are not finite, the first ({value}) at index {first}")
+
+
+def _checked_rate(array: np.ndarray, sample_rate: int) -> int:
+    """The rate as an integer, once the array and it are known to be usable."""
+    if array.ndim != 1:
+        channels = int(np.argmin(array.shape)) if array.ndim == 2 else None
+        advice = f": choose a channel, or average them with array.mean(axis={channels})" if channels is not None else ""
+        raise AudioError(f"the array has {array.ndim} dimensions, shape {array.shape}; give one, [samples]{advice}")
+    if (array.dtype.kind, array.dtype.itemsize) not in {("f", 4), ("f", 8), ("i", 2)}:
+        raise AudioError(
+            f"the array is of {array.dtype}; give float32 or float64 samples in [-1, 1], or int16 samples as they are"
+        )
+    try:
+        rate = operator.index(sample_rate)
+    except TypeError:
+        rate = 0
+    if not 1_000 <= rate <= 768_000:
+        raise OptionError(f"sample_rate={sample_rate!r} is not a rate; give whole Hz from 1000 to 768000")
+    if array.size == 0:
+        raise AudioError(f"the array has no samples; give at least {N_FFT} (25 ms) at 16 kHz")
+    return rate
+
+
+class _FileRecording(Recording):
+    """A recording that FFmpeg decodes. Its damage is warned of by the first pass that comes to its end."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._has_warned = False
+
+    def _pass(self) -> Generator[NDArray[Any], None, None]:
+        for piece in decoded(self._opened(), self.name, SAMPLE_RATE, self._warn_of_damage):
+            yield piece
+            self._check_unchanged()
+
+    @abstractmethod
+    def _opened(self) -> str | BinaryIO:
+        """What FFmpeg is to open for a pass."""
+
+    def _check_unchanged(self) -> None:
+        """Raises AudioError where a pass would not give what an earlier one did."""
+
+    def _warn_of_damage(self, damage: str) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            _warn(damage)
+
+
+class _DiskRecording(_FileRecording):
+    """A file on a disk. It may change before the end of the first pass, but not after it."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        super().__init__(name)
+        self._path = path
+        self._state: tuple[int, int, int] | None = None  # when the first pass came to its end
+
+    def _opened(self) -> str | BinaryIO:
+        self._check_unchanged()
+        # FFmpeg takes what stands before a colon in a relative path for a protocol ('12:30.wav').
+        return str(self._path)
+
+    def _check_unchanged(self) -> None:
+        try:
+            status = self._path.stat()
+        except OSError as error:
+            raise AudioError(_changed(self.name)) from error
+        state = status.st_ino, status.st_size, status.st_mtime_ns
+        if self.length is None:
+            self._state = state
+        elif state != self._state:
+            raise AudioError(_changed(self.name))
+
+
+class _ObjectRecording(_FileRecording):
+    """A file object that can go back. FFmpeg reads it from where it stood."""
+
+    def __init__(self, name: str, file: BinaryIO) -> None:
+        super().__init__(name)
+        self._file = file
+        self._start = file.tell()
+
+    def _opened(self) -> str | BinaryIO:
+        if getattr(self._file, "closed", False):
+            raise AudioError(f"{self.name} was closed before it was transcribed; keep it open until then")
+        return cast(BinaryIO, _View(self._file, self._start, self._file))
+
+
+class _PipeRecording(_FileRecording):
+    """What can be read only once: its bytes are kept, as they come, for the passes over it."""
+
+    def __init__(self, name: str, file: IO[bytes] | Path) -> None:
+        super().__init__(name)
+        self._file = file
+        self._spool: BinaryIO | None = None
+
+    def _opened(self) -> str | BinaryIO:
+        if self._spool is None:
+            self._spool = cast(BinaryIO, tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115
+            weakref.finalize(self, self._spool.close)
+            try:
+                with self._file.open("rb") if isinstance(self._file, Path) else nullcontext(self._file) as file:
+                    self._keep(file, self._spool)
+            except PermissionError as error:
+                raise AudioError(not_permitted(self.name)) from error
+        return cast(BinaryIO, _View(self._spool, 0, self._file))
+
+    def _keep(self, file: IO[bytes], spool: BinaryIO) -> None:
+        while True:
+            try:
+                chunk = file.read(1 << 16)
+            except OSError as error:
+                if spool.tell():
+                    reason = error.strerror or error
+                    self._warn_of_damage(f"{self.name} could not be read to its end ({reason}); what came is used")
+                return
+            if not chunk:
+                return
+            try:
+                spool.write(chunk)
+            except OSError as error:
+                reason = f"{error.strerror or error}; set TMPDIR to a folder with room for it"
+                raise AudioError(f"cannot keep {self.name} in a temporary file: {reason}") from error
+
+
+class _View:
+    """A file object from `start` on, with a position of its own, so that several passes over it do not meet."""
+
+    def __init__(self, file: BinaryIO, start: int, named: object) -> None:
+        self.name = str(getattr(named, "name", "<none>"))  # FFmpeg looks at its ending
+        self._file = file
+        self._start = start
+        self._position = 0
+
+    def read(self, size: int) -> bytes:
+        try:
+            self._file.seek(self._start + self._position)
+            chunk = self._file.read(size)
+        except OSError:
+            raise
+        except Exception as error:  # a file object can be anybody's: one over a network has errors of its own
+            raise OSError(f"{type(error).__name__}: {error}") from error
+        self._position += len(chunk)
+        return chunk
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_END:
+            self._file.seek(offset, os.SEEK_END)
+            self._position = self._file.tell() - self._start
+        else:
+            self._position = offset + (self._position if whence == os.SEEK_CUR else 0)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+
+def _file_recording(source: object) -> _FileRecording:
+    """Whatever can be known of a file before it is decoded is checked."""
+    if isinstance(source, (str, os.PathLike)):
+        return _path_recording(Path(source))
+    if not hasattr(source, "read"):
+        raise AudioError(
+            f"cannot read audio from a {type(source).__name__}; give a path, a binary file object or a NumPy array"
+        )
+    label = getattr(source, "name", None)
+    return _object_recording(source, f"'{label}'" if isinstance(label, str) else "the file object")
+
+
+def _path_recording(path: Path) -> _FileRecording:
+    name = f"'{path}'"
+    try:
+        status = path.stat()
+    except PermissionError as error:
+        raise AudioError(not_permitted(name)) from error
+    except (OSError, ValueError) as error:
+        raise AudioError(f"no such file: {name}; check the path") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise AudioError(f"{name} is a folder; give a recording in it")
+    if not stat.S_ISREG(status.st_mode):
+        return _PipeRecording(name, path)
+    if status.st_size == 0:
+        raise AudioError(f"{name} is empty (0 bytes); record, copy or download it again")
+    return _DiskRecording(name, path.absolute())
+
+
+def _object_recording(file: Any, name: str) -> _FileRecording:
+    if isinstance(file, io.TextIOBase) or (hasattr(file, "readable") and not file.readable()):
+        raise AudioError(f"{name} is not open for reading bytes; open it in binary mode, with 'rb'")
+    if not (hasattr(file, "seekable") and file.seekable()):
+        return _PipeRecording(name, file)
+    position = file.tell()
+    at_end = not file.read(1)
+    file.seek(position)
+    if at_end:
+        raise AudioError(f"{name} has nothing left to read: it is empty or at its end; rewind it with seek(0)")
+    return _ObjectRecording(name, file)
+
+
+def _changed(name: str) -> str:
+    return f"{name} was changed, moved or removed while it was read; leave it as it is until its transcription is done"
+
+
+def _regrouped(pieces: Iterator[NDArray[Any]], length: int) -> Iterator[NDArray[Any]]:
+    """The same samples in blocks of one length, the last one shorter."""
+    held: list[NDArray[Any]] = []
+    n_held = 0
+    for piece in pieces:
+        held.append(piece)
+        n_held += len(piece)
+        if n_held < length:
+            continue
+        joined = held[0] if len(held) == 1 else np.concatenate(held)
+        whole = n_held - n_held % length
+        for start in range(0, whole, length):
+            yield joined[start : start + length]
+        n_held -= whole
+        held = [joined[whole:]] if n_held else []
+    if held:
+        yield held[0] if len(held) == 1 else np.concatenate(held)
+
+
+def _to_float32(block: NDArray[Any]) -> Samples:
+    if block.dtype == np.float32:
+        return block
+    scaled = block.astype(np.float32)
+    scaled /= 32768.0
+    return scaled
+
+
+def _warn(message: str) -> None:
+    """Warn in the name of the line outside this package that asked for the recording."""
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, AudioWarning, stacklevel=level)

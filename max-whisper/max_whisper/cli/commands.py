@@ -1,0 +1,318 @@
+"""The commands on recordings and models: call the package, print, write files.
+
+The package is imported by the commands that need it, so that `--help` and a mistake in an option answer at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from max_whisper.cli.arguments import (
+    DEMONSTRATION_MODEL,
+    STANDARD_INPUT,
+    SUBTITLE_OPTIONS,
+    WrongOptionError,
+    decoding_options,
+    subtitle_options,
+)
+from max_whisper.cli.console import ConsoleProgress, error_line, file_size
+from max_whisper.errors import AudioError, MaxWhisperError, OptionError
+
+if TYPE_CHECKING:
+    from max_whisper.models.whisper.dimensions import ModelDimensions
+    from max_whisper.options import TranscribeOptions
+    from max_whisper.progress import Step
+    from max_whisper.results import Segment, Transcription
+    from max_whisper.transcriber import Transcriber
+
+LOADING = ("model", "backend", "device", "compute_type", "threads")  # the options of load_model
+LIKELY_LANGUAGES = 3  # of each recording, in the command `language`
+
+
+def transcribe(
+    files: list[str], output_dir: str, output_format: str, verbose: bool, workers: int, debug: bool, **values: Any
+) -> int:
+    """`max-whisper transcribe`: text on standard output, files into `output_dir`."""
+    loading = {name: values.pop(name) for name in LOADING if name in values}
+    subtitles, notes = subtitle_options(values)
+    options = decoding_options({name: value for name, value in values.items() if name not in SUBTITLE_OPTIONS})
+    recordings = _recordings(files)
+    # Windows of several files make a batch; those of a single one are its stretches of speech, which is an option.
+    batch_size: int | None = options.pop("batch_size") if len(recordings) > 1 else None
+    _check({"batch_size": batch_size})
+    checked = _check(options, loading["backend"])  # what is wrong here need not wait for a model to load
+    _check_workers(workers, files, batch_size)
+    folder = _writable_folder(output_dir)
+    with ConsoleProgress() as console:
+        for note in notes:
+            console.complaint(f"max-whisper: warning: {note}")
+        work = Work(console, debug)
+        present = work.existing(recordings)
+        if not present:
+            return work.status
+        is_detected = False
+
+        def prepare(dims: ModelDimensions) -> None:
+            nonlocal is_detected
+            checked.resolve(dims)  # what this model cannot do, it can do with no file
+            is_detected = checked.language is None and dims.is_multilingual
+
+        def show(language: str, segments: Iterable[Segment]) -> None:
+            if verbose and is_detected:
+                console.text(f"Detected language: {_language_name(language)}")
+            for segment in segments if verbose else ():
+                console.text(_line(segment))
+
+        outcomes: Iterable[Transcription | Exception] | None = None
+        if min(workers, len(present)) > 1:
+            from max_whisper.transcriber import load_model
+            from max_whisper.transcription.workers import Workers, core_groups
+
+            groups = core_groups(min(workers, len(present)))
+            names = [recording.name for recording in present]
+            outcomes = Workers(
+                names, groups, load_model, _choices(console, loading), options, prepare, console
+            ).outcomes()
+        else:
+            transcriber = _load(console, loading)
+            prepare(transcriber.dims)
+            if batch_size is not None:
+                sources = [recording.audio for recording in present]
+                outcomes = transcriber.transcribe_many(sources, batch_size=batch_size, progress=console, **options)
+        if outcomes is not None:
+            for recording, outcome in zip(present, outcomes, strict=True):
+                with work.on_one():
+                    if isinstance(outcome, Exception):
+                        raise outcome
+                    show(outcome.language, outcome.segments)
+                    _write_files(outcome, folder, recording.name, output_format, subtitles)
+            return work.status
+        for recording in present:
+            with work.on_one():
+                stream = transcriber.stream(recording.audio, progress=_bar(recording, console), **options)
+                show(stream.language, stream)
+                transcription = stream.transcription()
+                console.clear()
+                _write_files(transcription, folder, recording.name, output_format, subtitles)
+    return work.status
+
+
+def language(files: list[str], segments: int, debug: bool, **loading: Any) -> int:
+    """`max-whisper language`: the most probable languages of each recording."""
+    recordings = _recordings(files)
+    _check({"language_detection_segments": segments})
+    with ConsoleProgress() as console:
+        work = Work(console, debug)
+        present = work.existing(recordings)
+        if not present:
+            return work.status
+        transcriber = _load(console, loading)
+        if not transcriber.dims.is_multilingual:
+            raise OptionError(f"model: {transcriber.name} knows English only; choose another, such as --model tiny")
+        for recording in present:
+            with work.on_one():
+                _, probabilities = transcriber.detect_language(recording.audio, segments=segments)
+                likely = sorted(probabilities, key=lambda code: -probabilities[code])[:LIKELY_LANGUAGES]
+                shares = (f"{_language_name(code)} ({code}) {probabilities[code]:.1%}" for code in likely)
+                console.text(f"{recording.name}: {', '.join(shares)}")
+    return work.status
+
+
+def compile_ahead(models: list[str], device: str, compute_type: str, debug: bool) -> int:
+    """`max-whisper compile`: the graphs of each model and type into the cache; prints where they are."""
+    from max_whisper.transcriber import COMPUTE_TYPES, compile_model
+
+    types = compute_type.split(",")
+    for name in types:
+        if name not in COMPUTE_TYPES:
+            raise WrongOptionError(f"compute_type: one or several of {', '.join(COMPUTE_TYPES)}, got {name!r}")
+    with ConsoleProgress() as console:
+        work = Work(console, debug)
+        for model in models:
+            for name in types:
+                with work.on_one():
+                    start = time.perf_counter()
+                    path = compile_model(model, device=device, compute_type=name, progress=console)
+                    console.clear()
+                    size, seconds = file_size(path.stat().st_size), time.perf_counter() - start
+                    console.text(f"{model}, {name}: {size} in {seconds:.0f} s, {path}")
+    return work.status
+
+
+def models(**_: Any) -> int:
+    """`max-whisper models`: the known names, which of them are here, and what the cache holds."""
+    from max_whisper.backends.factory import known_models
+    from max_whisper.runtime.cache import cache_dir
+
+    print(f"{'model':<16}{'layers':>8}{'width':>7}  {'languages':<10}  here")
+    for model in known_models():
+        dims = model.dims
+        if dims is None:
+            print(f"{model.name:<16}{'':>8}{'':>7}  {'English':<10}  bundled: works with no network")
+            continue
+        size = file_size(sum(path.stat().st_size for path in model.files))
+        state = f"yes, {size}" if model.files else "no, downloaded when used"
+        layers = f"{dims.n_audio_layer}+{dims.n_text_layer}"
+        languages = str(dims.num_languages) if dims.is_multilingual else "English"
+        print(f"{model.name:<16}{layers:>8}{dims.n_audio_state:>7}  {languages:<10}  {state}")
+    print("\nAlso: a .pt file, a Hugging Face folder, or a repository id such as openai/whisper-tiny.")
+    print(f"\ncache folder: {cache_dir()} (MAX_WHISPER_CACHE moves it)")
+    for path in sorted(cache_dir().iterdir()) if cache_dir().is_dir() else []:
+        files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+        size = file_size(sum(file.stat().st_size for file in files))
+        print(f"  {path.name:<14}{size:>9} in {len(files)} file{'s' if len(files) != 1 else ''}")
+    return 0
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One of the FILE arguments."""
+
+    name: str  # as it was given; `stdin` for standard input
+    audio: str | BinaryIO
+
+
+class Work:
+    """What is done with one recording after the other: what goes wrong with one does not stop the others."""
+
+    def __init__(self, console: ConsoleProgress, debug: bool) -> None:
+        self.status = 0  # the command's exit status
+        self._console = console
+        self._debug = debug
+
+    def existing(self, recordings: Sequence[Recording]) -> list[Recording]:
+        """The recordings that are there: for the others alone no model need be loaded."""
+        found = []
+        for recording in recordings:
+            with self.on_one():
+                if isinstance(recording.audio, str) and not os.path.exists(recording.audio):  # noqa: PTH110
+                    raise AudioError(f"no such file: '{recording.audio}'; check the path")
+                found.append(recording)
+        return found
+
+    @contextlib.contextmanager
+    def on_one(self) -> Iterator[None]:
+        """Around the work on one recording, whose error is reported."""
+        try:
+            yield
+        except BrokenPipeError:  # of standard output: no later file could be printed either
+            raise
+        except Exception as error:
+            self._console.clear()
+            if self._debug:
+                traceback.print_exception(error)
+            self._console.complaint(f"max-whisper: error: {error_line(error)}")
+            self.status = 1
+
+
+def _recordings(files: Sequence[str]) -> list[Recording]:
+    if files.count(STANDARD_INPUT) > 1:
+        raise WrongOptionError("-: standard input can be read only once; give it once")
+    if STANDARD_INPUT in files and (sys.stdin is None or sys.stdin.isatty()):
+        raise WrongOptionError(
+            "-: nothing is piped into standard input; do so: cat talk.mp3 | max-whisper transcribe -"
+        )
+    return [Recording("stdin", sys.stdin.buffer) if file == STANDARD_INPUT else Recording(file, file) for file in files]
+
+
+def _check(options: dict[str, Any], backend: str | None = None) -> TranscribeOptions:
+    """The options of a transcription. Raises WrongOptionError for what no model, or not this backend, could do."""
+    from max_whisper.options import TranscribeOptions
+
+    try:
+        checked = TranscribeOptions.from_keywords(options)
+        if backend == "torch":
+            checked.for_reference()
+    except OptionError as error:
+        raise WrongOptionError(str(error)) from error
+    return checked
+
+
+def _check_workers(workers: int, files: Sequence[str], batch_size: int | None) -> None:
+    """Raises WrongOptionError where `workers` cannot be, whatever the machine."""
+    if workers < 1:
+        raise WrongOptionError("workers: a number of at least 1, got 0")
+    if workers > 1 and STANDARD_INPUT in files:
+        raise WrongOptionError("workers: other processes cannot read this one's standard input; give files")
+    if workers > 1 and batch_size is not None:
+        raise WrongOptionError("workers and batch_size exclude each other for several files; choose one")
+
+
+def _load(console: ConsoleProgress, loading: dict[str, Any]) -> Transcriber:
+    from max_whisper.transcriber import load_model
+
+    choices = _choices(console, loading)
+    transcriber = load_model(choices.pop("model"), progress=console, **choices)
+    console.clear()
+    return transcriber
+
+
+def _choices(console: ConsoleProgress, loading: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `load_model`; it is said where the model is the one for demonstration."""
+    if "model" not in loading:
+        console.complaint(
+            f"max-whisper: using the bundled demonstration model {DEMONSTRATION_MODEL}; "
+            "for real recordings choose one, such as --model turbo"
+        )
+    return {"model": DEMONSTRATION_MODEL, **loading}
+
+
+def _bar(recording: Recording, console: ConsoleProgress) -> Callable[[Step], None]:
+    """Shows how many seconds of a recording are done, beside its name."""
+    from max_whisper.progress import Step
+
+    message = f"transcribing {Path(recording.name).name}"
+
+    def progress(step: Step, /) -> None:
+        console(replace(step, message=message) if step.unit == "s" else step)
+
+    progress(Step(message, unit="s"))
+    return progress
+
+
+def _language_name(code: str) -> str:
+    from max_whisper.models.whisper.languages import LANGUAGES
+
+    return LANGUAGES[code].title()
+
+
+def _line(segment: Segment) -> str:
+    from max_whisper.results.formats import format_timestamp
+
+    return f"[{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}] {segment.text}"
+
+
+def _write_files(
+    transcription: Transcription, folder: Path, file: str, output_format: str, subtitles: dict[str, Any]
+) -> None:
+    from max_whisper.results.formats import FORMATS
+
+    # The file's last suffix alone is replaced, as in openai-whisper: talk.v2.mp3 becomes talk.v2.srt.
+    name = os.path.splitext(os.path.basename(file))[0]  # noqa: PTH119, PTH122
+    for format in FORMATS if output_format == "all" else (output_format,):
+        transcription.save(folder / f"{name}.{format}", **subtitles)
+
+
+def _writable_folder(name: str) -> Path:
+    """The folder for the results, made where it is missing. Raises MaxWhisperError where nothing can be written."""
+    import tempfile
+
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise MaxWhisperError(
+            f"cannot write to the output folder '{name}': {reason}; choose another with --output-dir"
+        ) from error
+    return folder

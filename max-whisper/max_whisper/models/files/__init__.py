@@ -1,0 +1,1 @@
+"""The files that checkpoints come in, whatever their family: safetensors, PyTorch pickles, downloads."""

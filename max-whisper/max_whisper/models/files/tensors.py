@@ -1,0 +1,104 @@
+"""Tensors of safetensors files, memory-mapped, handed out as float32."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from max_whisper.checks import one_line
+from max_whisper.errors import CheckpointError
+
+# NumPy has no bfloat16: its bits are the upper half of a float32's and are kept as integers until they are read.
+_STORED_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor as it lies in its file."""
+
+    data: np.ndarray  # in the file's own precision; bfloat16 as uint16
+    is_bfloat16: bool = False
+
+    @property
+    def shape(self) -> Shape:
+        return self.data.shape
+
+    def read(self) -> np.ndarray:
+        """The tensor in float32, C-contiguous: a view of the file where it holds float32, else a new array."""
+        if self.is_bfloat16:
+            return (self.data.astype(np.uint32) << 16).view(np.float32)
+        return np.require(self.data, np.float32, ["C", "ALIGNED"])
+
+    def read_stored(self) -> np.ndarray:
+        """The tensor as it is stored, a view of the file, where that is float16; otherwise as `read`."""
+        return np.require(self.data, None, ["C", "ALIGNED"]) if self.data.dtype == np.float16 else self.read()
+
+
+class Weights(Mapping[str, np.ndarray]):
+    """Tensors by name, each read and widened to float32 when it is asked for.
+
+    Nothing is kept: asking twice reads twice, so that a model in half precision is never wholly in memory here. Arrays
+    are private to the process (a write into one does not reach the file).
+    """
+
+    def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
+        self._tensors = dict(tensors)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._tensors[name].read()
+
+    def stored(self, name: str) -> np.ndarray:
+        """A tensor in float16 where the file holds that, else in float32."""
+        return self._tensors[name].read_stored()
+
+    @property
+    def is_float16(self) -> bool:
+        """Whether the file holds all tensors in float16."""
+        return all(tensor.data.dtype == np.float16 for tensor in self._tensors.values())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tensors
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
+def open_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+    """The tensors of a safetensors file, mapped into memory, and its metadata.
+
+    The safetensors library checks the file; the arrays are our own views, because its NumPy interface copies and
+    cannot give bfloat16. Raises CheckpointError where the file is damaged or a tensor is of no floating type.
+    """
+    try:
+        with safe_open(path, framework="numpy") as checked:
+            metadata = dict(checked.metadata() or {})
+        mapped = np.memmap(path, dtype=np.uint8, mode="c")
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path}: truncated, or not a safetensors file ({one_line(error)}); download or copy it again"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({one_line(error)})") from None
+    start = 8 + int.from_bytes(mapped[:8].tobytes(), "little")
+    header = json.loads(mapped[8:start].tobytes())
+    header.pop("__metadata__", None)
+    tensors = {}
+    for name, entry in header.items():
+        if entry["dtype"] not in _STORED_DTYPES:
+            raise CheckpointError(
+                f"{path}: tensor {one_line(name)} is stored as {entry['dtype']}; save the model in float32, float16 or"
+                " bfloat16, not quantized"
+            )
+        begin, end = entry["data_offsets"]
+        data = np.asarray(mapped[start + begin : start + end]).view(_STORED_DTYPES[entry["dtype"]])
+        tensors[name] = StoredTensor(data.reshape(entry["shape"]), is_bfloat16=entry["dtype"] == "BF16")
+    return tensors, metadata

@@ -1,0 +1,1 @@
+"""OpenAI's Whisper: dimensions, vocabulary, published checkpoints and graphs."""

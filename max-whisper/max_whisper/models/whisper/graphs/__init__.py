@@ -1,0 +1,1 @@
+"""What MAX compiles for Whisper: encoder and decoder, of MAX's own operations or of ours."""

@@ -1,0 +1,230 @@
+"""Official models: fetched once from a server of the test's own, and every way in which that fails."""
+
+import errno
+import hashlib
+import io
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from whisper.model import Whisper
+
+from max_whisper.errors import CheckpointError
+from max_whisper.models.whisper.checkpoint import Checkpoint, load_checkpoint
+from max_whisper.models.whisper.checkpoint.official import OFFICIAL_MODELS, OfficialModel
+from max_whisper.models.whisper.dimensions import ModelDimensions
+from max_whisper.progress import Step
+
+
+class Server(ThreadingHTTPServer):
+    """Serves one body at any path, whole or not, and counts who asks."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.body = body
+        self.announced: int | None = len(body)  # Content-Length
+        self.status = 200
+        self.together = threading.Barrier(1)  # how many requests wait for each other
+        self.paths: list[str] = []
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.paths.append(self.path)
+        self.server.together.wait(timeout=20)
+        self.send_response(self.server.status)
+        if self.server.announced is not None:
+            self.send_header("Content-Length", str(self.server.announced))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def body(dims: ModelDimensions, build_reference: Callable[[ModelDimensions], Whisper]) -> bytes:
+    """A file as OpenAI publishes them, in float16."""
+    model = build_reference(dims).half()
+    file = io.BytesIO()
+    torch.save({"dims": dict(model.dims.__dict__), "model_state_dict": model.state_dict()}, file)
+    return file.getvalue()
+
+
+@pytest.fixture
+def server(body: bytes, dims: ModelDimensions, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Publishes a small model under the names large-v3-turbo and turbo."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Server(body) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        digest = hashlib.sha256(body).hexdigest()
+        url = f"http://127.0.0.1:{server.server_port}/models"
+        model = OfficialModel("large-v3-turbo", digest, dims, ((0, 1),), url)
+        monkeypatch.setitem(OFFICIAL_MODELS, "large-v3-turbo", model)
+        monkeypatch.setitem(OFFICIAL_MODELS, "turbo", model)
+        yield server
+        server.shutdown()
+
+
+def files(cache: Path) -> list[str]:
+    """Every file below the cache folder, hidden ones too."""
+    return sorted(path.name for path in cache.rglob("*") if path.is_file())
+
+
+def test_a_model_is_downloaded_and_converted_once(server: Server, body: bytes, cache: Path) -> None:
+    steps: list[Step] = []
+    first = load_checkpoint("turbo", steps.append)
+    digest = hashlib.sha256(body).hexdigest()
+    assert server.paths == [f"/models/{digest}/large-v3-turbo.pt"]
+    assert steps[0] == Step("downloading large-v3-turbo.pt", 0, len(body), "B")
+    assert steps[-2] == Step("downloading large-v3-turbo.pt", len(body), len(body), "B")
+    assert steps[-1] == Step("converting large-v3-turbo.pt to safetensors, once")
+    assert files(cache) == [f"large-v3-turbo-{digest[:16]}.safetensors", "large-v3-turbo.pt"]
+    assert (cache / "checkpoints" / "large-v3-turbo.pt").read_bytes() == body
+
+    state_dict = torch.load(io.BytesIO(body), weights_only=True)["model_state_dict"]
+    for name, array in first.weights.items():
+        assert np.array_equal(array, state_dict[name].float().numpy()), name
+    assert first.alignment_heads is not None
+    assert first.alignment_heads.tolist() == [[0, 1]]
+
+    second = load_checkpoint("turbo", steps.append)
+    alias = load_checkpoint("large-v3-turbo", steps.append)
+    assert len(server.paths) == 1
+    assert (first.name, second.name, alias.name) == ("turbo", "turbo", "large-v3-turbo")
+    assert first.path == second.path == alias.path
+
+
+def test_the_download_may_be_deleted_after_its_conversion(server: Server, cache: Path) -> None:
+    load_checkpoint("turbo")
+    (cache / "checkpoints" / "large-v3-turbo.pt").unlink()
+    load_checkpoint("turbo")
+    assert len(server.paths) == 1
+
+
+def test_a_file_that_was_put_in_the_cache_is_not_downloaded(server: Server, body: bytes, cache: Path) -> None:
+    (cache / "checkpoints").mkdir(parents=True)
+    (cache / "checkpoints" / "large-v3-turbo.pt").write_bytes(body)
+    load_checkpoint("turbo")
+    assert server.paths == []
+
+
+def test_a_damaged_file_in_the_cache_is_downloaded_again(server: Server, body: bytes, cache: Path) -> None:
+    (cache / "checkpoints").mkdir(parents=True)
+    published = cache / "checkpoints" / "large-v3-turbo.pt"
+    published.write_bytes(body[:-1])
+    load_checkpoint("turbo")
+    assert published.read_bytes() == body
+
+
+def test_a_conversion_of_another_file_is_not_taken(server: Server, body: bytes, cache: Path) -> None:
+    stale = load_checkpoint("turbo").path
+    metadata = b'"source":"' + hashlib.sha256(body).hexdigest().encode()
+    content = stale.read_bytes()
+    assert metadata in content
+    stale.write_bytes(content.replace(metadata, b'"source":"' + b"0" * 64))
+    steps: list[Step] = []
+    load_checkpoint("turbo", steps.append)
+    assert [step.message for step in steps] == ["converting large-v3-turbo.pt to safetensors, once"]
+    assert metadata in stale.read_bytes()
+
+
+def test_a_server_that_does_not_tell_the_length(server: Server, body: bytes) -> None:
+    server.announced = None
+    steps: list[Step] = []
+    load_checkpoint("turbo", steps.append)
+    assert steps[0].total is None
+
+
+def test_two_at_once_do_not_disturb_each_other(server: Server, body: bytes, cache: Path) -> None:
+    server.together = threading.Barrier(2)
+    loaded: list[Checkpoint] = []
+    threads = [threading.Thread(target=lambda: loaded.append(load_checkpoint("turbo"))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert len(server.paths) == 2
+    assert len(loaded) == 2
+    assert np.array_equal(loaded[0].weights["decoder.ln.bias"], loaded[1].weights["decoder.ln.bias"])
+    assert len(files(cache)) == 2
+
+
+def test_a_wrong_hash(server: Server, body: bytes, cache: Path) -> None:
+    server.body = body[:-1] + b"?"
+    assert_one_line(r"wrong SHA-256 \([0-9a-f]{64}, should be [0-9a-f]{64}\); nothing of it was kept; ", cache)
+
+
+def test_a_body_that_is_cut_short(server: Server, body: bytes, cache: Path) -> None:
+    server.body = body[:1000]
+    assert_one_line(r"the download stopped", cache)
+    server.announced = None
+    assert_one_line(r"wrong SHA-256", cache)
+
+
+def test_a_refusal(server: Server, cache: Path) -> None:
+    server.status = 404
+    assert_one_line(r"the server answers 404 Not Found; ", cache)
+    server.status = 503
+    assert_one_line(r"the server answers 503 Service Unavailable; ", cache)
+
+
+def test_no_connection(server: Server, dims: ModelDimensions, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        monkeypatch.setitem(OFFICIAL_MODELS, "turbo", OfficialModel("turbo", "0" * 64, dims, (), url))
+        assert_one_line(r"cannot be reached \(.*refused\); ", cache)
+    assert server.paths == []
+
+
+def test_a_name_that_does_not_resolve(dims: ModelDimensions, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", offline)
+    for variable in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    model = OfficialModel("turbo", "0" * 64, dims, (), "http://models.invalid")
+    monkeypatch.setitem(OFFICIAL_MODELS, "turbo", model)
+    assert_one_line(r"cannot be reached \(.*Name or service not known\); ", cache)
+
+
+def test_an_interruption_leaves_nothing(server: Server, cache: Path) -> None:
+    def interrupt(step: Step, /) -> None:
+        if step.done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load_checkpoint("turbo", interrupt)
+    assert files(cache) == []
+
+
+def test_a_full_disk(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.FileIO):
+        def write(self, _: Any) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "open", lambda self, mode: Full(self, mode))
+    with pytest.raises(CheckpointError, match=r"^cannot write .*large-v3-turbo\.pt \(No space left on device\); "):
+        load_checkpoint("turbo")
+    assert files(cache) == []
+
+
+def assert_one_line(fault: str, cache: Path) -> None:
+    """Loading turbo fails with one line that names the address and the fault, and leaves nothing in the cache."""
+    with pytest.raises(
+        CheckpointError, match=rf"^http://[^ ]*/[0-9a-f]{{64}}/[\w-]*turbo\.pt: {fault}[^\n]*$"
+    ) as caught:
+        load_checkpoint("turbo")
+    assert str(caught.value).endswith("fetch that file on another machine and give its path as the model")
+    assert files(cache) == []

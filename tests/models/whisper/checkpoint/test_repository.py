@@ -1,0 +1,120 @@
+"""Repository ids: the Hugging Face Hub's own library against a small hub on this machine."""
+
+import hashlib
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from max_whisper.errors import CheckpointError
+from max_whisper.models.whisper.checkpoint import load_checkpoint
+
+COMMIT = "a" * 40
+FETCHING = "fetching {} from the Hugging Face Hub"
+
+LOAD = """
+import sys
+from max_whisper.models.whisper.checkpoint import load_checkpoint
+from max_whisper.errors import CheckpointError
+
+for model in {models}:
+    try:
+        checkpoint = load_checkpoint(model, lambda step: print(step.message))
+        print(checkpoint.name, len(checkpoint.weights), "torch" in sys.modules)
+    except CheckpointError as error:
+        print(error)
+"""
+
+
+class Hub(ThreadingHTTPServer):
+    """Answers, for one repository, me/small, what the Hub answers: its commit, its files, their contents."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.folder = folder
+        self.served: set[str] = set()
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Hub
+
+    def do_GET(self) -> None:
+        files = list(self.server.folder.iterdir())
+        if "/me/small" not in self.path:
+            self.answer(b"", 404, {"X-Error-Code": "RepoNotFound"})
+        elif "/tree/" in self.path:
+            tree = [{"type": "file", "path": f.name, "size": f.stat().st_size, "oid": "b" * 40} for f in files]
+            self.answer(json.dumps(tree).encode())
+        elif "/api/" in self.path:
+            about = {"id": "me/small", "sha": COMMIT, "siblings": [{"rfilename": f.name} for f in files]}
+            self.answer(json.dumps(about).encode())
+        else:
+            file = self.server.folder / self.path.split("/")[-1]
+            self.server.served.add(file.name)
+            body = file.read_bytes()
+            self.answer(body, 200, {"ETag": f'"{hashlib.sha256(body).hexdigest()}"', "X-Repo-Commit": COMMIT})
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def answer(self, body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def hub(huggingface_folder: Path) -> Iterator[Hub]:
+    (huggingface_folder / "pytorch_model.bin").write_bytes(b"the same weights once more")
+    (huggingface_folder / "model.fp32-00001-of-00001.safetensors").write_bytes(b"and again")
+    with Hub(huggingface_folder) as hub:
+        threading.Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield hub
+        hub.shutdown()
+
+
+def test_repositories_of_the_hub(
+    hub: Hub, weights: dict[str, np.ndarray], run_python: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """Fetched, refused, and with the hub gone: kept, out of reach."""
+    pytest.importorskip("huggingface_hub")
+    environment = {
+        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
+        "HF_HOME": str(tmp_path / "hub"),
+        "HF_HUB_CACHE": str(tmp_path / "hub"),
+        "HF_HUB_OFFLINE": "0",
+        "TRANSFORMERS_OFFLINE": "0",
+    }
+    loaded = f"me/small {len(weights)} False"
+    assert run_python(LOAD.format(models=["me/small", "you/none"]), **environment) == [
+        FETCHING.format("me/small"),
+        loaded,
+        FETCHING.format("you/none"),
+        "you/none: the Hugging Face Hub has no such model, or shows it only after a login; check the name,"
+        " or run hf auth login",
+    ]
+    assert hub.served == {"config.json", "model.safetensors"}
+
+    hub.shutdown()
+    hub.server_close()
+    *kept, failed = run_python(LOAD.format(models=["me/small", "me/other"]), **environment)
+    assert kept == [FETCHING.format("me/small"), loaded, FETCHING.format("me/other")]
+    assert failed.startswith("me/other: cannot be fetched from the Hugging Face Hub (")
+    assert failed.endswith("); check the network, or give the path of a downloaded folder")
+
+
+def test_without_the_hubs_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(CheckpointError, match=r"^me/small: .*; pip install huggingface_hub, or give the path"):
+        load_checkpoint("me/small")

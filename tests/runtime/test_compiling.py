@@ -1,0 +1,162 @@
+"""Compiled graphs: kept once, under a name that changes with all they depend on; devices."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from max import driver
+
+from max_whisper.errors import CheckpointError, DeviceError
+from max_whisper.models.whisper import compiled
+from max_whisper.models.whisper.checkpoint import load_checkpoint
+from max_whisper.models.whisper.compiled import compile_ahead, load_fused_graphs, load_graphs
+from max_whisper.models.whisper.graphs import fused, whisper
+from max_whisper.progress import Step
+from max_whisper.runtime import compiling, devices
+from max_whisper.runtime.compiling import cache_key
+from max_whisper.runtime.devices import Device, select_device
+from max_whisper.runtime.kernels import KERNELS
+
+CPU = select_device("cpu")
+
+
+@pytest.fixture
+def messages() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def progress(messages: list[str]) -> Callable[[Step], None]:
+    return lambda step: messages.append(step.message)
+
+
+def compiled_file() -> Path:
+    nano = load_checkpoint("nano")
+    load_graphs(nano, CPU)
+    recipe = compiled.graph_recipe(nano, CPU, every_layer=False)
+    return compiling.compiled_dir() / f"{cache_key(CPU, recipe)}.mef"
+
+
+def test_a_second_start_compiles_nothing(
+    monkeypatch: pytest.MonkeyPatch, messages: list[str], progress: Callable[[Step], None]
+) -> None:
+    assert compiled_file().exists()
+
+    def compile_again(*_: object, **__: object) -> None:
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr(compiling.engine.InferenceSession, "compile", compile_again)
+    monkeypatch.setattr(whisper, "build_graphs", compile_again)
+    load_graphs(load_checkpoint("nano"), CPU, progress)
+    assert messages == ["loading the model"]
+
+
+def test_a_damaged_file_is_compiled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, messages: list[str], progress: Callable[[Step], None]
+) -> None:
+    whole = compiled_file()
+    monkeypatch.setattr(compiling, "compiled_dir", lambda: tmp_path)
+    damaged = tmp_path / whole.name
+    damaged.write_bytes(whole.read_bytes()[:1000])
+    load_graphs(load_checkpoint("nano"), CPU, progress)
+    assert messages[0].startswith("compiling the encoder and the decoder for this CPU")
+    assert damaged.stat().st_size > 1000
+    assert [path.name for path in tmp_path.iterdir()] == [whole.name]  # nothing half-written beside it
+
+
+def test_compiling_ahead_reads_no_weights_and_is_what_loading_reads(
+    monkeypatch: pytest.MonkeyPatch, messages: list[str], progress: Callable[[Step], None]
+) -> None:
+    nano = load_checkpoint("nano")
+    load_fused_graphs(nano, CPU, "float32")
+    monkeypatch.setattr(type(nano.weights), "__getitem__", lambda *_: pytest.fail("read a weight"))
+    monkeypatch.setattr(type(nano.weights), "stored", lambda *_: pytest.fail("read a weight"))
+    assert compile_ahead(nano, CPU, "float32", progress).is_file()
+    assert messages == []  # what loading has compiled is found
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_compiling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(compiling, "compiled_dir", lambda: tmp_path / "file" / "compiled")
+    monkeypatch.setattr(whisper, "build_graphs", lambda *_, **__: pytest.fail("traced"))
+    with pytest.raises(CheckpointError, match=r"cannot write .*MAX_WHISPER_CACHE"):
+        load_graphs(load_checkpoint("nano"), CPU)
+
+
+def test_the_name_changes_with_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nano = load_checkpoint("nano")
+    plain = compiled.graph_recipe(nano, CPU, every_layer=False)
+    wider = replace(nano, dims=replace(nano.dims, n_vocab=51866))
+    names = [
+        cache_key(CPU, plain),
+        cache_key(CPU, replace(plain, parameters={**plain.parameters, "stored": "float32"})),
+        cache_key(CPU, compiled.graph_recipe(nano, CPU, every_layer=True)),
+        cache_key(CPU, compiled.graph_recipe(wider, CPU, every_layer=False)),
+        cache_key(GpuLike("gpu", driver.CPU()), plain),
+        cache_key(CPU, compiled.fused_recipe(nano, CPU, "int8", "avx2")),
+        cache_key(CPU, compiled.fused_recipe(nano, CPU, "int8", "plain")),
+        cache_key(CPU, compiled.fused_recipe(nano, CPU, "bfloat16", "plain")),
+    ]
+    with monkeypatch.context() as changed:
+        changed.setattr(driver, "__version__", "0.0.0")
+        names.append(cache_key(CPU, plain))
+    with monkeypatch.context() as changed:
+        changed.setattr(devices, "cpu_architecture", lambda: "another CPU")
+        names.append(cache_key(CPU, plain))
+    with monkeypatch.context() as changed:
+        kernels = shutil.copytree(KERNELS, tmp_path / "kernels")
+        (kernels / "few_rows_linear.mojo").write_text("# another kernel")
+        changed.setattr(compiling, "KERNELS", kernels)
+        names.append(cache_key(CPU, plain))
+        (kernels / "encoder.mojo").write_text("# a kernel that these graphs do not call")
+        assert cache_key(CPU, plain) == names[-1]
+    names.append(cache_key(CPU, replace(plain, builder=Path(fused.__file__))))
+    assert len(set(names)) == len(names)
+    assert names[0] == cache_key(CPU, plain)
+
+
+class GpuLike(Device):
+    """A device with the name of a GPU, on a machine that may have none."""
+
+    @property
+    def architecture(self) -> str:
+        return "sm_90a"
+
+
+def test_child_processes_see_the_environment_as_it_was() -> None:
+    compiled_file()
+    seen = subprocess.run(["env"], capture_output=True, text=True, check=True).stdout.splitlines()
+    for name in ("PYTHONEXECUTABLE", "PYTHONHOME", "PYTHONPATH", "MOJO_PYTHON_LIBRARY"):
+        told = [line for line in seen if line.startswith(f"{name}=")]
+        assert told == ([f"{name}={os.environ[name]}"] if name in os.environ else [])
+
+
+def test_a_start_with_compiled_fused_graphs_does_without_max_nn() -> None:
+    program = (
+        "import sys, max_whisper; max_whisper.load_model('nano', compute_type='int8'); print('max.nn' in sys.modules)"
+    )
+    for _ in range(2):  # the first may compile
+        seen = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert seen.stdout.strip() == "False"
+
+
+def test_devices() -> None:
+    assert select_device("cpu").name == "cpu"
+    assert select_device("auto").name in ("cpu", "gpu")
+    with pytest.raises(DeviceError, match="unknown device 'tpu': choose one of auto, cpu, gpu"):
+        select_device("tpu")
+
+
+def test_the_device_is_told_before_a_model_is_looked_for() -> None:
+    from max_whisper import load_model
+
+    for backend in ("max", "hybrid", "torch"):
+        with pytest.raises(DeviceError, match="unknown device 'tpu'"):
+            load_model("no such model", backend=backend, device="tpu")

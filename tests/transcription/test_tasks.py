@@ -1,0 +1,156 @@
+"""Recordings to transcriptions: the order of what many give at once, and stretches of speech put back into place."""
+
+import gc
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from max_whisper.audio import load_audio
+from max_whisper.audio.log_mel import LogMelWindows
+from max_whisper.audio.samples import open_samples
+from max_whisper.audio.vad import BATCHED, find_speech
+from max_whisper.errors import AudioError, MaxWhisperError
+from max_whisper.options import TranscribeOptions
+from max_whisper.progress import Step, silent
+from max_whisper.results import Segment, Transcription
+from max_whisper.transcription import tasks
+from max_whisper.transcription.batching import Event
+from max_whisper.transcription.tasks import (
+    OneByOne,
+    SpeechInBatches,
+    detect_spoken_language,
+    in_order,
+    transcribe_recordings,
+)
+from tests.decoding.scripted import Script, ScriptedModel, dimensions
+
+SAMPLES = Path(__file__).parents[2] / "audio_samples"
+
+
+@pytest.fixture
+def model() -> ScriptedModel:
+    return ScriptedModel(Script(dimensions("multilingual"), seed=4, silence=0.0, confidence=20.0))
+
+
+def options(model: ScriptedModel, **given: Any) -> TranscribeOptions:
+    return TranscribeOptions(**{"temperature": 0.0, **given}).resolve(model.dims)
+
+
+def segment(number: int) -> Segment:
+    return Segment(number, 0, 0.0, 1.0, "", (), 0.0, 0.0, 0.0, 0.0)
+
+
+def test_events_come_in_the_order_of_the_recordings() -> None:
+    a, b, c, error = segment(0), segment(1), segment(2), AudioError("no such file")
+    events: list[Event] = [(2, error), (1, a), (0, a), (1, b), (0, error), (1, error), (3, c), (3, error)]
+    assert list(in_order(events)) == [(0, a), (0, error), (1, a), (1, b), (1, error), (2, error), (3, c), (3, error)]
+
+
+def test_events_of_the_first_recording_do_not_wait() -> None:
+    def events() -> Any:
+        yield 1, segment(0)
+        yield 0, segment(1)
+        raise AssertionError("asked for more than was needed")
+
+    assert next(in_order(events())) == (0, segment(1))
+
+
+def speech_with_pauses() -> np.ndarray:
+    """Three recordings with long silences around them."""
+    pause = np.zeros(5 * 16000 + 37, np.float32)
+    parts = [load_audio(SAMPLES / name) for name in ("digits.flac", "numbers.flac", "kitchen.wav")]
+    return np.concatenate([pause, *(array for part in parts for array in (part, pause))])
+
+
+def test_stretches_of_speech_are_at_their_place(model: ScriptedModel) -> None:
+    audio, steps = speech_with_pauses(), list[Step]()
+    spans = find_speech(open_samples(audio), BATCHED)
+    task = SpeechInBatches(model, open_samples(audio), options(model, batch_size=2), steps.append)
+    segments = list(task.segments())
+    assert [segment.id for segment in segments] == list(range(len(segments)))
+    assert len({segment.seek for segment in segments}) >= 3
+    firsts = {segment.seek: segment.start for segment in reversed(segments)}
+    for seek, start in firsts.items():
+        assert any(abs(seek * 160 - span.start) < 160 for span in spans)
+        assert seek / 100 <= start <= seek / 100 + 30
+    assert max(model.batches) == 2
+    assert steps[-1].done == steps[-1].total
+    assert task.summary(segments).segments == tuple(segments)
+
+
+def test_the_size_of_a_batch_changes_nothing(model: ScriptedModel) -> None:
+    audio = speech_with_pauses()
+    results = []
+    for size in (1, 2, 5):
+        task = SpeechInBatches(model, open_samples(audio), options(model, batch_size=size, beam_size=2), silent)
+        results.append(task.summary(list(task.segments())))
+    assert results[0] == results[1] == results[2]
+    assert results[0].text
+
+
+def test_no_speech(model: ScriptedModel) -> None:
+    audio = np.zeros(40 * 16000, np.float32)
+    for given in ({"batch_size": 3}, {"vad_filter": True}):
+        chosen = options(model, **given)
+        kind = SpeechInBatches if chosen.batch_size else OneByOne
+        task = kind(model, open_samples(audio), chosen, silent)
+        assert list(task.segments()) == []
+        transcription = task.summary([])
+        assert (transcription.text, transcription.segments) == ("", ())
+        assert transcription.language in (transcription.language_probabilities or {})
+
+
+def test_a_bad_recording_does_not_stop_the_others(model: ScriptedModel) -> None:
+    good = load_audio(SAMPLES / "digits.flac")
+    outcomes = list(transcribe_recordings(model, [good, "missing.wav", good[:100], good], options(model), 3, silent))
+    first, missing, short, last = outcomes
+    assert isinstance(first, Transcription)
+    assert first == last
+    assert first.segments
+    assert isinstance(missing, MaxWhisperError)
+    assert "missing.wav" in str(missing)
+    assert isinstance(short, AudioError)
+
+
+def test_nothing_of_a_finished_recording_is_held(model: ScriptedModel) -> None:
+    """Not even while an earlier one, which comes first in the results, goes on."""
+    long, short = np.tile(load_audio(SAMPLES / "digits.flac"), 30), load_audio(SAMPLES / "digits.flac")
+    alive = weakref.WeakSet[LogMelWindows]()
+
+    class Watched(LogMelWindows):
+        def __init__(self, *arguments: Any, **keywords: Any) -> None:
+            super().__init__(*arguments, **keywords)
+            alive.add(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tasks, "LogMelWindows", Watched)
+        outcomes = transcribe_recordings(model, [long, *[short] * 8], options(model, sample_len=8), 2, silent)
+        next(outcomes)
+        gc.collect()
+        assert len(alive) <= 2
+
+
+def test_recordings_are_opened_as_their_turn_comes(model: ScriptedModel) -> None:
+    opened = []
+
+    def recordings() -> Any:
+        for number in range(6):
+            opened.append(number)
+            yield load_audio(SAMPLES / "digits.flac")
+
+    outcomes = transcribe_recordings(model, recordings(), options(model), 2, silent)
+    next(outcomes)
+    assert len(opened) <= 4
+
+
+def test_languages_of_several_windows(model: ScriptedModel) -> None:
+    audio = np.random.default_rng(0).standard_normal(70 * 16000).astype(np.float32) * 0.1
+    log_mel = LogMelWindows(open_samples(audio), model.dims.n_mels)
+    one = detect_spoken_language(model, log_mel, options(model))
+    three = detect_spoken_language(model, log_mel, options(model, language_detection_segments=9))
+    assert one != three
+    task = OneByOne(model, open_samples(audio), options(model, language_detection_segments=9), silent)
+    assert task.summary(list(task.segments())).language_probabilities == pytest.approx(three)
