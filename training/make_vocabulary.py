@@ -3,8 +3,8 @@
     python -m training.make_vocabulary
 
 openai-whisper's files, `whisper/assets/{gpt2,multilingual}.tiktoken`, are text: a line for each token, with the token's
-bytes in base64 and its rank. Ours hold the same tokens in the order of their ranks, so that no rank is written and a load
-takes 12 ms (`max_whisper.tokenizer` reads them):
+bytes in base64 and its rank. Ours hold the same tokens in the order of their ranks, so that no rank is written and a
+load takes 12 ms (`max_whisper.tokenizer` reads them):
 
     uint32  n, little-endian
     uint8   [n] lengths of the tokens in bytes
