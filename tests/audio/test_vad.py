@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from max_whisper.audio import SAMPLE_RATE, load_audio
 from max_whisper.audio.samples import open_samples
@@ -28,6 +30,7 @@ from max_whisper.audio.vad import (
 from max_whisper.errors import MaxWhisperError, OptionError
 from max_whisper.progress import Step
 from max_whisper.results import Segment, Word
+from training.make_voice_activity import ASSETS, NAME, weights_file
 
 SAMPLES = Path(__file__).resolve().parents[2] / "audio_samples"
 RECORDINGS = sorted(path for path in SAMPLES.iterdir() if path.suffix not in (".txt", ".md"))
@@ -121,21 +124,56 @@ def test_two_detectors_do_not_disturb_each_other(one_day: np.ndarray) -> None:
     assert np.array_equal(first.finish(), alone)
 
 
-def test_pytorch_is_not_imported() -> None:
+def test_neither_pytorch_nor_onnx_runtime_is_imported() -> None:
     program = (
         "import sys, numpy as np; from max_whisper.audio.vad import SpeechDetector; speech = SpeechDetector();"
         "speech.feed(np.zeros(16000, np.float32)); assert len(speech.finish()) == 32;"
-        "print(*{'torch', 'whisper', 'silero_vad'} & set(sys.modules))"
+        "print(*{'torch', 'whisper', 'silero_vad', 'onnxruntime'} & set(sys.modules))"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(detector.__file__).parents[3])}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
 
 
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    detector._session.cache_clear()
-    monkeypatch.setattr(detector.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MaxWhisperError, match="pip install 'silero-vad"):
+def test_detectors_in_several_threads_do_not_disturb_each_other(one_day: np.ndarray) -> None:
+    pieces = [one_day[start * SAMPLE_RATE :][: 15 * SAMPLE_RATE] for start in range(0, 60, 10)]
+    alone = [probabilities_of(piece) for piece in pieces]
+    with ThreadPoolExecutor(len(pieces)) as pool:
+        together = list(pool.map(probabilities_of, pieces))
+    for expected, found in zip(alone, together, strict=True):
+        assert np.array_equal(found, expected)
+
+
+def test_probabilities_are_final_as_they_come(one_day: np.ndarray) -> None:
+    samples = one_day[: 10 * SAMPLE_RATE]
+    speech = SpeechDetector()
+    came = [speech.feed(samples[start : start + 3000]) for start in range(0, len(samples), 3000)]
+    fed = np.concatenate(came)
+    whole = speech.finish()
+    assert {len(probabilities) for probabilities in came} == {0, 32}
+    assert len(whole) - len(fed) <= 32
+    assert np.array_equal(whole[: len(fed)], fed)
+
+
+@pytest.mark.usefixtures("official")
+def test_the_weights_are_those_of_the_official_package() -> None:
+    assert (ASSETS / NAME).read_bytes() == weights_file()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x00" * 100, "other tensors"])
+def test_weights_that_are_absent_or_damaged(
+    content: bytes | str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "assets").mkdir()
+    if isinstance(content, bytes):
+        (tmp_path / "assets" / NAME).write_bytes(content)
+    elif content:
+        save_file({"some": np.zeros(3, np.float32)}, tmp_path / "assets" / NAME)
+    monkeypatch.setattr(detector.resources, "files", lambda package: tmp_path)
+    detector._network.cache_clear()
+    with pytest.raises(
+        MaxWhisperError, match=r"silero_vad\.safetensors: the weights of voice activity are not in.*again$"
+    ):
         SpeechDetector()
 
 

@@ -2,8 +2,7 @@
 
 # ruff: noqa: RUF001 (letters of many scripts look alike)
 
-import importlib.machinery
-import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from max_whisper.errors import CheckpointError, OptionError
 from max_whisper.models.whisper import tokenizer
 from max_whisper.models.whisper.languages import LANGUAGE_ALIASES, LANGUAGES, language_code
 from max_whisper.models.whisper.tokenizer import get_tokenizer
+from training.make_vocabulary import ASSETS, NAMES, published_folder, read_tiktoken, vocabulary_bytes
 
 VOCABULARIES = [
     pytest.param(False, 99, id="english"),
@@ -97,6 +97,17 @@ class TestVocabulary:
                 if multilingual:
                     assert ours.language_token == reference.language_token
 
+    def test_every_token(self, multilingual: bool, num_languages: int) -> None:
+        """Each id has the same bytes, and the same bytes have the id."""
+        ours = get_tokenizer(multilingual, num_languages=num_languages).encoding
+        reference = whisper.tokenizer.get_tokenizer(multilingual, num_languages=num_languages).encoding
+        tokens = list(range(ours.n_vocab))
+        pieces = reference.decode_tokens_bytes(tokens)
+        assert ours.decode_tokens_bytes(tokens) == pieces
+        assert [ours.encode_single_token(piece) for piece in pieces] == [
+            reference.encode_single_token(piece) for piece in pieces
+        ]
+
     def test_encode_and_decode(self, multilingual: bool, num_languages: int) -> None:
         ours = get_tokenizer(multilingual, num_languages=num_languages)
         reference = whisper.tokenizer.get_tokenizer(multilingual, num_languages=num_languages)
@@ -137,6 +148,18 @@ class TestVocabulary:
     def test_text_cannot_forge_special_tokens(self, multilingual: bool, num_languages: int) -> None:
         with pytest.raises(ValueError, match="endoftext"):
             get_tokenizer(multilingual, num_languages=num_languages).encode("<|endoftext|>")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_package_holds_what_openai_whisper_publishes(name: str) -> None:
+    tokens = read_tiktoken((published_folder() / f"{name}.tiktoken").read_bytes())
+    assert (ASSETS / f"{name}.vocabulary").read_bytes() == vocabulary_bytes(tokens)
+
+
+def test_published_ranks_without_one_are_refused() -> None:
+    assert read_tiktoken(b"IQ== 1\nIg== 0\n") == [b'"', b"!"]
+    with pytest.raises(ValueError, match="ranks"):
+        read_tiktoken(b"IQ== 0\nIg== 2\n")
 
 
 def test_language_tables_equal_the_reference() -> None:
@@ -180,25 +203,36 @@ def test_split_of_text_with_broken_characters_that_merge() -> None:
     assert word_tokens == [[36733], [25746], [98]]
 
 
-def test_vocabulary_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    get_tokenizer.cache_clear()
-    tokenizer._load_vocabulary.cache_clear()
+@pytest.fixture
+def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package folder of the test's own, in which the vocabularies are looked for."""
+    for cached in (get_tokenizer, tokenizer._load_vocabulary):
+        cached.cache_clear()
+    monkeypatch.setattr(tokenizer.resources, "files", lambda package: tmp_path)
+    folder = tmp_path / "assets"
+    folder.mkdir()
+    yield folder
+    for cached in (get_tokenizer, tokenizer._load_vocabulary):
+        cached.cache_clear()
 
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(CheckpointError, match=r"multilingual\.tiktoken.*pip install openai-whisper"):
+
+def test_a_vocabulary_that_is_absent(assets: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"assets/multilingual\.vocabulary: .* not in this installation.*again$"):
         get_tokenizer(True)
 
-    # Another package of the same name, as graphite's `whisper` is.
-    spec = importlib.machinery.ModuleSpec("whisper", None, is_package=True)
-    spec.submodule_search_locations = [str(tmp_path)]
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    with pytest.raises(CheckpointError, match=r"gpt2\.tiktoken.*pip install openai-whisper"):
+
+@pytest.mark.parametrize("n_bytes", [0, 3, 4, 5, 7, 8])
+def test_a_vocabulary_that_is_cut_short(assets: Path, n_bytes: int) -> None:
+    (assets / "gpt2.vocabulary").write_bytes(vocabulary_bytes([b"!", b"", b"ab"])[:n_bytes])
+    with pytest.raises(CheckpointError, match=r"assets/gpt2\.vocabulary: the vocabulary is cut short"):
         get_tokenizer(False)
 
-    (tmp_path / "assets").mkdir()
-    (tmp_path / "assets" / "gpt2.tiktoken").write_text("IQ== zero\n")
-    with pytest.raises(CheckpointError, match="cannot read the vocabulary"):
-        get_tokenizer(False)
+
+def test_a_vocabulary_is_read_from_the_package(assets: Path) -> None:
+    (assets / "gpt2.vocabulary").write_bytes(vocabulary_bytes([b"a", b"b", b"ab"]))
+    made_up = get_tokenizer(False)
+    assert made_up.encode("abb") == [2, 1]
+    assert made_up.eot == 3
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def find_speech(
 
     Raises:
         AudioError: the recording cannot be read.
-        MaxWhisperError: the package silero-vad is not installed, or has no such model.
+        MaxWhisperError: the network's weights are not in this installation.
     """
     speech = SpeechDetector()
     total = None if source.length is None else source.length // SAMPLE_RATE

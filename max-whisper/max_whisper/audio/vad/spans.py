@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from max_whisper.audio.constants import CHUNK_LENGTH, SAMPLE_RATE
-from max_whisper.audio.vad.detector import FRAME_SAMPLES
+from max_whisper.audio.vad.network import FRAME_SAMPLES
 from max_whisper.audio.vad.parameters import VadParameters
 
 

@@ -1,17 +1,15 @@
 """Text to Whisper's tokens and back.
 
-The vocabulary is GPT-2's byte-pair encoding (or its multilingual retraining) followed by Whisper's special tokens. The
-two vocabulary files are read out of the installed openai-whisper distribution through tiktoken; the `whisper` package
-itself is located but never imported, because importing it imports torch.
+The vocabulary is GPT-2's byte-pair encoding (or its multilingual retraining) followed by Whisper's special tokens. Both
+vocabularies are files of this package, written by `training/make_vocabulary.py` from openai-whisper's; tiktoken merges.
 """
 
-import base64
-import binascii
-import importlib.util
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from importlib import resources
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import tiktoken
@@ -213,7 +211,7 @@ def get_tokenizer(
     neither and ignores both. `num_languages` is 99, or 100 from large-v3 on.
 
     Raises OptionError for a language that Whisper or this vocabulary does not have, CheckpointError where the
-    vocabulary files are not installed.
+    vocabulary file is absent or damaged.
     """
     code = None if language is None else language_code(language)
     if multilingual:
@@ -231,12 +229,7 @@ def get_tokenizer(
 @cache
 def _load_vocabulary(name: str, num_languages: int) -> tuple[tiktoken.Encoding, dict[str, int]]:
     """The byte-pair encoding of a vocabulary file with Whisper's special tokens behind it, and those by name."""
-    path = _vocabulary_file(name)
-    try:
-        lines = [line.split() for line in path.read_bytes().splitlines() if line]
-        ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
-    except (OSError, ValueError, binascii.Error) as error:
-        raise CheckpointError(f"{path}: cannot read the vocabulary ({error}); install openai-whisper again") from error
+    ranks = _read_ranks(name)
     specials = [
         "<|endoftext|>",
         "<|startoftranscript|>",
@@ -260,11 +253,20 @@ def _load_vocabulary(name: str, num_languages: int) -> tuple[tiktoken.Encoding, 
     return encoding, special_tokens
 
 
-def _vocabulary_file(name: str) -> Path:
-    """Where the installed openai-whisper keeps the vocabulary `name`."""
-    spec = importlib.util.find_spec("whisper")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(folder, "assets", f"{name}.tiktoken")
-        if path.is_file():
-            return path
-    raise CheckpointError(f"assets/{name}.tiktoken of openai-whisper not found; install it: pip install openai-whisper")
+def _read_ranks(name: str) -> dict[bytes, int]:
+    """The tokens of the vocabulary `name` and their ranks; `training/make_vocabulary.py` describes the file.
+
+    Raises CheckpointError where the file is absent or cut short.
+    """
+    path = Path(str(resources.files("max_whisper") / "assets" / f"{name}.vocabulary"))
+    try:
+        content = path.read_bytes()
+    except OSError:
+        raise CheckpointError(
+            f"{path}: the vocabulary is not in this installation; install max-whisper again"
+        ) from None
+    n_tokens = int.from_bytes(content[:4], "little")
+    ends = list(accumulate(content[4 : 4 + n_tokens], initial=4 + n_tokens))
+    if len(ends) != n_tokens + 1 or ends[-1] != len(content):
+        raise CheckpointError(f"{path}: the vocabulary is cut short; install max-whisper again")
+    return {content[start:end]: rank for rank, (start, end) in enumerate(pairwise(ends))}
