@@ -1,0 +1,1 @@
+"""File formats of published weights, read without the framework that wrote them."""
