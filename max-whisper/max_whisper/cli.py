@@ -226,12 +226,8 @@ def models(**_: Any) -> int:
             continue
         official = OFFICIAL_MODELS[name]
         dims = official.dims
-        folder = cache_dir() / "checkpoints"
-        here = [
-            *folder.glob(f"{official.name}.pt"),
-            *folder.glob(f"converted/{official.name}-{official.sha256[:16]}.*"),
-        ]
-        state = f"yes, {file_size(sum(path.stat().st_size for path in here))}" if here else "no, downloaded when used"
+        here = cache_dir() / "checkpoints" / f"{official.name}.pt"
+        state = f"yes, {file_size(here.stat().st_size)}" if here.is_file() else "no, downloaded when used"
         layers = f"{dims.n_audio_layer}+{dims.n_text_layer}"
         languages = str(dims.num_languages) if dims.is_multilingual else "English"
         print(f"{name:<16}{layers:>8}{dims.n_audio_state:>7}  {languages:<10}  {state}")

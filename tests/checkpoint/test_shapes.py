@@ -10,7 +10,8 @@ from whisper.model import AudioEncoder, TextDecoder, Whisper
 
 from max_whisper.checkpoint import expected_shapes
 from max_whisper.checkpoint.official import OFFICIAL_MODELS
-from max_whisper.checkpoint.shapes import check_tensors, one_line, read_dims
+from max_whisper.checkpoint.shapes import check_tensors, read_dims
+from max_whisper.checks import one_line
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.errors import CheckpointError
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from max_whisper.checkpoint.shapes import one_line
+from max_whisper.checks import one_line
 from max_whisper.errors import CheckpointError
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from max_whisper.checkpoint.tensors import Weights
 from max_whisper.dimensions import ModelDimensions
+from max_whisper.models.files.tensors import Weights
 
 
 @dataclass(frozen=True)

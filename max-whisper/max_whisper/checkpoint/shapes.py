@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
+from max_whisper.checks import one_line
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.errors import CheckpointError
-
-Shape = tuple[int, ...]
+from max_whisper.models.files.tensors import Shape
 
 
 def expected_shapes(dims: ModelDimensions) -> dict[str, Shape]:
@@ -66,11 +66,13 @@ def read_dims(source: str, values: object) -> ModelDimensions:
             f"{source}: its dims lack {', '.join(missing)}; not a Whisper checkpoint, or an edited one"
         )
     if unknown := [str(name) for name in values if name not in names]:
-        raise CheckpointError(f"{source}: its dims have the unknown entry {unknown[0]!r}; not a Whisper checkpoint")
+        raise CheckpointError(
+            f"{source}: its dims have the unknown entry {one_line(repr(unknown[0]))}; not a Whisper checkpoint"
+        )
     for name in names:
         value = values[name]
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise CheckpointError(f"{source}: {name} is {value!r}, where a positive whole number belongs")
+            raise CheckpointError(f"{source}: {name} is {one_line(repr(value))}, where a positive whole number belongs")
     dims = ModelDimensions(**values)
     for part, state, heads in (
         ("audio", dims.n_audio_state, dims.n_audio_head),
@@ -115,9 +117,3 @@ def check_tensors(source: str, stored: Mapping[str, Shape], expected: Mapping[st
 
 def _others(names: list[str]) -> str:
     return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-
-
-def one_line(text: object, limit: int = 200) -> str:
-    """`text` with its white space folded, cut at `limit` characters: foreign words inside one of our messages."""
-    folded = " ".join(str(text).split())
-    return folded if len(folded) <= limit else folded[: limit - 3] + "..."

@@ -8,12 +8,12 @@ from max.graph import BufferType, DeviceRef, Graph, TensorType, TensorValue
 from max.graph import Module as GraphModule
 from max.nn import Module
 
-from max_whisper.checkpoint.tensors import Weights
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.graphs.decoder import TextDecoder
 from max_whisper.graphs.encoder import AudioEncoder
 from max_whisper.graphs.kernels import calling_kernels
 from max_whisper.graphs.log_mel import add_log10_mel
+from max_whisper.models.files.tensors import Weights
 
 
 class Whisper(Module):

@@ -1,1 +1,1 @@
-"""Model families, a folder each, and the file formats that they share."""
+"""Model families: a folder each, and the file formats that they share."""

@@ -1,1 +1,1 @@
-"""File formats of published weights, read without the framework that wrote them."""
+"""The files that checkpoints come in, whatever their family: safetensors, PyTorch pickles, downloads."""

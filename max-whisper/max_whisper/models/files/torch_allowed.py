@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from max_whisper.checkpoint.tensors import StoredTensor
+from max_whisper.models.files.tensors import StoredTensor
 from max_whisper.models.files.torch_storage import DTYPES, DamagedError, Storage
 
 _KEY_TYPES = (str, bytes, int, float, complex, type(None))  # bool is an int

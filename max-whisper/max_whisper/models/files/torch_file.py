@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from max_whisper.checkpoint.shapes import one_line
+from max_whisper.checks import one_line
 from max_whisper.errors import CheckpointError
 from max_whisper.models.files.torch_allowed import ForbiddenError
 from max_whisper.models.files.torch_pickle import load_pickle

@@ -50,7 +50,7 @@ class _Machine:
         self._open_storage = open_storage
         self._stack: list[object] = []
         self._below_marks: list[list[object]] = []  # the stacks that MARK operations have set aside
-        self._memo: dict[int, object] = {}
+        self._memo: dict[object, object] = {}
         self._copied = 0  # elements and characters that calls were given so far
 
     def run(self, stream: BytesIO) -> object:
@@ -60,7 +60,9 @@ class _Machine:
                 if operation.name == "STOP":
                     return self._stack.pop()
                 self._step(operation.name, argument, (position or 0) - start)
-        except (IndexError, KeyError, ValueError) as error:  # an empty stack; an unknown memo entry; undecodable bytes
+        except (IndexError, KeyError):  # an empty stack, an unknown entry of the memo
+            raise DamagedError("its pickle takes what is not there") from None
+        except ValueError as error:  # an unknown operation, one without its argument, text that is not UTF-8
             raise DamagedError(str(error)) from None
         raise DamagedError("its pickle has no end")
 
@@ -101,9 +103,9 @@ class _Machine:
             case "SETITEMS":
                 self._set_items(self._pop_mark())
             case "BINPUT" | "LONG_BINPUT":
-                self._memo[_int(argument)] = stack[-1]
+                self._memo[argument] = stack[-1]
             case "BINGET" | "LONG_BINGET":
-                stack.append(self._memo[_int(argument)])
+                stack.append(self._memo[argument])
             case "GLOBAL":
                 stack.append(allowed(str(argument)))
             case "REDUCE":
@@ -116,13 +118,13 @@ class _Machine:
             case "INST":
                 raise ForbiddenError(str(argument).replace(" ", "."))
             case "STACK_GLOBAL":
-                raise ForbiddenError(".".join(str(part) for part in self._pop(2) if isinstance(part, str)))
+                raise ForbiddenError(".".join(part if isinstance(part, str) else "?" for part in self._pop(2)))
             case _:
                 raise DamagedError(f"its pickle has the operation {operation}, which torch.save does not write")
 
     def _pop(self, count: int) -> list[object]:
         if len(self._stack) < count:
-            raise DamagedError("its pickle takes more from the stack than is there")
+            raise IndexError
         items = self._stack[-count:]
         del self._stack[-count:]
         return items
@@ -170,12 +172,6 @@ class _Machine:
             case [(str(), int(offset), int(part))]:  # legacy format
                 return storage.part(offset, part)
         raise DamagedError("its pickle refers to an unknown view of a storage")
-
-
-def _int(argument: object) -> int:
-    """The argument of a memo operation, which is a number by the operation's definition."""
-    assert isinstance(argument, int)
-    return argument
 
 
 def _check_plain(root: object) -> None:

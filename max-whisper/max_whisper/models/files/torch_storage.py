@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from max_whisper.checkpoint.tensors import StoredTensor
+from max_whisper.models.files.tensors import StoredTensor
 
 # torch's name of a type -> NumPy's type of the same bits. NumPy has no bfloat16: its bits are kept as uint16.
 DTYPES: dict[str, np.dtype] = {
