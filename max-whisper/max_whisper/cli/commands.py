@@ -158,8 +158,7 @@ def models(**_: Any) -> int:
         if dims is None:
             print(f"{model.name:<16}{'':>8}{'':>7}  {'English':<10}  bundled: works with no network")
             continue
-        size = file_size(sum(path.stat().st_size for path in model.files))
-        state = f"yes, {size}" if model.files else "no, downloaded when used"
+        state = f"yes, {file_size(model.file.stat().st_size)}" if model.file else "no, downloaded when used"
         layers = f"{dims.n_audio_layer}+{dims.n_text_layer}"
         languages = str(dims.num_languages) if dims.is_multilingual else "English"
         print(f"{model.name:<16}{layers:>8}{dims.n_audio_state:>7}  {languages:<10}  {state}")

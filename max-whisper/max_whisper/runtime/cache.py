@@ -1,4 +1,4 @@
-"""Where max-whisper keeps what it downloads, converts and compiles."""
+"""Where max-whisper keeps what it downloads, packs and compiles."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Tensors of safetensors files, memory-mapped, handed out as float32."""
+"""Tensors as they lie in a mapped file, handed out as float32; those of safetensors files."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -11,11 +11,10 @@ from safetensors import SafetensorError, safe_open
 from max_whisper.checks import one_line
 from max_whisper.errors import CheckpointError
 
+Shape = tuple[int, ...]
+
 # NumPy has no bfloat16: its bits are the upper half of a float32's and are kept as integers until they are read.
 _STORED_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-
-
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,11 @@ class StoredTensor:
         return self.data.shape
 
     def read(self) -> np.ndarray:
-        """The tensor in float32, C-contiguous: a view of the file where it holds float32, else a new array."""
+        """The tensor in float32, C-contiguous: a view of the file where it holds that, else a new array."""
         if self.is_bfloat16:
-            return (self.data.astype(np.uint32) << 16).view(np.float32)
+            bits = self.data.astype(np.uint32, order="C")
+            bits <<= 16
+            return bits.view(np.float32)
         return np.require(self.data, np.float32, ["C", "ALIGNED"])
 
     def read_stored(self) -> np.ndarray:
@@ -70,6 +71,15 @@ class Weights(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._tensors)
+
+
+def check_floating(path: Path, name: str, tensor: StoredTensor) -> None:
+    """Raise CheckpointError where a tensor of a PyTorch file is of no floating type."""
+    if not tensor.is_bfloat16 and tensor.data.dtype.kind != "f":
+        raise CheckpointError(
+            f"{path}: tensor {one_line(name)} is stored as torch.{tensor.data.dtype.name}; save the model in float32 or"
+            " float16"
+        )
 
 
 def open_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:

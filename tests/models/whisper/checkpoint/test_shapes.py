@@ -8,10 +8,11 @@ import pytest
 import torch
 from whisper.model import AudioEncoder, TextDecoder, Whisper
 
+from max_whisper.checks import one_line
 from max_whisper.errors import CheckpointError
 from max_whisper.models.whisper.checkpoint import expected_shapes
 from max_whisper.models.whisper.checkpoint.official import OFFICIAL_MODELS
-from max_whisper.models.whisper.checkpoint.shapes import check_tensors, one_line, read_dims
+from max_whisper.models.whisper.checkpoint.shapes import check_tensors, read_dims
 from max_whisper.models.whisper.dimensions import ModelDimensions
 
 

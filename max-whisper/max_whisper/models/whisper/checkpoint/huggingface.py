@@ -8,7 +8,8 @@ import numpy as np
 
 from max_whisper.checks import one_line
 from max_whisper.errors import CheckpointError
-from max_whisper.models.files.tensors import StoredTensor, Weights, open_safetensors
+from max_whisper.models.files.tensors import StoredTensor, Weights, check_floating, open_safetensors
+from max_whisper.models.files.torch_file import read_torch_file
 from max_whisper.models.whisper.checkpoint.checkpoint import Checkpoint
 from max_whisper.models.whisper.checkpoint.native import alignment_array
 from max_whisper.models.whisper.checkpoint.shapes import check_tensors, expected_shapes, read_dims
@@ -17,9 +18,12 @@ from max_whisper.progress import Progress, Step
 
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
+_TORCH_WEIGHTS = "pytorch_model.bin"  # as transformers saved models before safetensors
+_TORCH_INDEX = "pytorch_model.bin.index.json"
 
 # What `from_pretrained` reads; repositories hold the same weights in other precisions and formats beside it.
 _PATTERNS = ["config.json", "generation_config.json", _WEIGHTS, _INDEX, "model-*-of-*.safetensors"]
+_TORCH_PATTERNS = [_TORCH_WEIGHTS, _TORCH_INDEX, "pytorch_model-*-of-*.bin"]
 
 # openai-whisper's ten numbers under transformers' names (WhisperConfig).
 _CONFIG_KEYS = {
@@ -85,7 +89,9 @@ def load_repository(repository: str, progress: Progress) -> Checkpoint:
 
     progress(Step(f"fetching {repository} from the Hugging Face Hub"))
     try:
-        folder = snapshot_download(repository, allow_patterns=_PATTERNS, tqdm_class=Silent)
+        folder = Path(snapshot_download(repository, allow_patterns=_PATTERNS, tqdm_class=Silent))
+        if not any((folder / name).is_file() for name in (_WEIGHTS, _INDEX)):
+            snapshot_download(repository, allow_patterns=_TORCH_PATTERNS, tqdm_class=Silent)
     except RepositoryNotFoundError:
         raise CheckpointError(
             f"{repository}: the Hugging Face Hub has no such model, or shows it only after a login;"
@@ -96,15 +102,16 @@ def load_repository(repository: str, progress: Progress) -> Checkpoint:
             f"{repository}: cannot be fetched from the Hugging Face Hub ({one_line(error)});"
             " check the network, or give the path of a downloaded folder"
         ) from None
-    return load_folder(Path(folder), repository)
+    return load_folder(folder, repository)
 
 
 def load_folder(folder: Path, name: str | None = None) -> Checkpoint:
-    """The checkpoint in a folder with `config.json` and `model.safetensors`, in one file or in shards.
+    """The checkpoint in a folder with `config.json` and its weights, in one file or in shards.
 
-    The weights are read from there in place. The encoder's positions are computed where the folder leaves them out;
-    alignment heads are those of `generation_config.json`, and None where they do not fit the decoder (distilled models
-    have carried those of their teacher).
+    The weights are those of `model.safetensors`, or of `pytorch_model.bin` where the folder has no safetensors, and are
+    read from there in place. The encoder's positions are computed where the folder leaves them out. Alignment heads are
+    those of `generation_config.json`, and None where they do not fit the decoder (distilled models have carried those
+    of their teacher).
     """
     config = _read_json(folder / "config.json", f"{folder}: a folder without config.json; give a Hugging Face model")
     dims = _read_config(folder / "config.json", config)
@@ -172,24 +179,44 @@ def _open_tensors(folder: Path) -> tuple[dict[str, StoredTensor], str]:
     """
     stored: dict[str, StoredTensor] = {}
     for path in _weight_files(folder):
-        stored.update(open_safetensors(path)[0])
+        stored.update(open_safetensors(path)[0] if path.suffix == ".safetensors" else _open_bin(path))
     return stored, "model." if any(name.startswith("model.") for name in stored) else ""
 
 
+def _open_bin(path: Path) -> dict[str, StoredTensor]:
+    """The tensors of a `pytorch_model.bin`, or of one of its shards: a state dict."""
+    state_dict = read_torch_file(path)
+    if not isinstance(state_dict, dict):
+        raise CheckpointError(f"{path}: no state dict; save the model with save_pretrained")
+    for name, tensor in state_dict.items():
+        if not isinstance(name, str) or not isinstance(tensor, StoredTensor):
+            raise CheckpointError(
+                f"{path}: entry {one_line(name)} is not a tensor; save the model with save_pretrained"
+            )
+        check_floating(path, name, tensor)
+    return dict(state_dict)
+
+
 def _weight_files(folder: Path) -> list[Path]:
-    if (folder / _WEIGHTS).is_file():
-        return [folder / _WEIGHTS]
-    index = _read_json(
-        folder / _INDEX,
-        f"{folder}: no {_WEIGHTS} and no {_INDEX}; save the model with save_pretrained, in safetensors",
+    """The files that hold the weights: safetensors before PyTorch's, one file before shards, as `from_pretrained`."""
+    for weights, index in ((_WEIGHTS, _INDEX), (_TORCH_WEIGHTS, _TORCH_INDEX)):
+        if (folder / weights).is_file():
+            return [folder / weights]
+        if (folder / index).is_file():
+            return _shards(folder, index)
+    raise CheckpointError(
+        f"{folder}: no {_WEIGHTS} and no {_INDEX}; nor is there a {_TORCH_WEIGHTS}, save the model with save_pretrained"
     )
-    weight_map = index.get("weight_map")
+
+
+def _shards(folder: Path, index: str) -> list[Path]:
+    weight_map = _read_json(folder / index, f"{folder}: no {index}").get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError(f"{folder / _INDEX}: no weight_map in it; download it again")
+        raise CheckpointError(f"{folder / index}: no weight_map in it; download it again")
     files = sorted({str(file) for file in weight_map.values()})
     for file in files:
         if Path(file).name != file or not (folder / file).is_file():
-            raise CheckpointError(f"{folder}: the shard {one_line(file)} of {_INDEX} is missing; download it too")
+            raise CheckpointError(f"{folder}: the shard {one_line(file)} of {index} is missing; download it too")
     return [folder / file for file in files]
 
 

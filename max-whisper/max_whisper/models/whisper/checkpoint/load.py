@@ -9,16 +9,17 @@ import numpy as np
 
 from max_whisper.checks import did_you_mean, one_line
 from max_whisper.errors import CheckpointError
-from max_whisper.models.files.download import download, has_sha256
+from max_whisper.models.files.download import fetch_once
 from max_whisper.models.files.tensors import StoredTensor, Weights
 from max_whisper.models.whisper.checkpoint.checkpoint import Checkpoint
 from max_whisper.models.whisper.checkpoint.huggingface import load_folder, load_repository
-from max_whisper.models.whisper.checkpoint.native import read_native
-from max_whisper.models.whisper.checkpoint.official import OFFICIAL_MODELS
-from max_whisper.models.whisper.checkpoint.openai import checkpoints_dir, convert_once, load_openai, read_conversion
+from max_whisper.models.whisper.checkpoint.native import alignment_array, read_native
+from max_whisper.models.whisper.checkpoint.official import OFFICIAL_MODELS, OfficialModel
+from max_whisper.models.whisper.checkpoint.openai import load_openai
 from max_whisper.models.whisper.checkpoint.shapes import expected_shapes
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.progress import Progress, silent
+from max_whisper.runtime.cache import cache_dir
 
 BUNDLED = "nano"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -36,7 +37,7 @@ class KnownModel:
 
     name: str
     dims: ModelDimensions | None  # None for the bundled model
-    files: tuple[Path, ...]  # in the cache folder
+    file: Path | None  # in the cache folder, where it has been downloaded
 
     @property
     def is_bundled(self) -> bool:
@@ -46,11 +47,10 @@ class KnownModel:
 
 def known_models() -> list[KnownModel]:
     """The models of `available_models`, in the same order."""
-    folder = checkpoints_dir()
-    models = [KnownModel(BUNDLED, None, ())]
+    models = [KnownModel(BUNDLED, None, None)]
     for name, official in OFFICIAL_MODELS.items():
-        stored = [f"{official.name}.pt", f"converted/{official.name}-{official.sha256[:16]}.*"]
-        models.append(KnownModel(name, official.dims, tuple(path for glob in stored for path in folder.glob(glob))))
+        file = _official_file(official)
+        models.append(KnownModel(name, official.dims, file if file.is_file() else None))
     return models
 
 
@@ -59,8 +59,8 @@ def load_checkpoint(model: str | Path, progress: Progress | None = None) -> Chec
 
     `model` is tried as, in this order: the path of a file (`.safetensors` of our own format; anything else is read as
     OpenAI's `.pt`) or of a Hugging Face folder; the name of the bundled or of an official model; the id of a Hugging
-    Face repository (a string with one slash, such as `openai/whisper-tiny`). Official models are downloaded once and
-    `.pt` files converted once, both into the cache folder; a start that finds its conversion imports no PyTorch.
+    Face repository (a string with one slash, such as `openai/whisper-tiny`). Official models are downloaded once, into
+    the cache folder. Every form is read where it lies and without PyTorch.
 
     Raises CheckpointError, one line that names the file and the tensor at fault and what to do.
     """
@@ -68,7 +68,7 @@ def load_checkpoint(model: str | Path, progress: Progress | None = None) -> Chec
     if (path := _existing_path(model)) is not None:
         if path.is_dir():
             return load_folder(path)
-        return read_native(path) if path.suffix == ".safetensors" else load_openai(path, progress)
+        return read_native(path) if path.suffix == ".safetensors" else load_openai(path)
     if model == BUNDLED:
         return _load_bundled()
     if isinstance(model, str) and model in OFFICIAL_MODELS:
@@ -117,20 +117,16 @@ def _load_bundled() -> Checkpoint:
 
 
 def _load_official(name: str, progress: Progress) -> Checkpoint:
-    """An official model: its conversion, made from the downloaded file where it is not yet there.
-
-    The conversion is known by the SHA-256 of the file it was made from, so the download may be deleted after it.
-    """
+    """An official model: the published file, downloaded where it is not yet in the cache."""
     model = OFFICIAL_MODELS[name]
-    folder = checkpoints_dir()
-    converted = folder / "converted" / f"{model.name}-{model.sha256[:16]}.safetensors"
-    checkpoint = read_conversion(converted, model.sha256)
-    if checkpoint is None:
-        published = folder / f"{model.name}.pt"
-        if not has_sha256(published, model.sha256):
-            download(model.url, model.sha256, published, progress)
-        checkpoint = convert_once(published, converted, model.sha256, model.name, model.alignment_heads, progress)
-    return replace(checkpoint, name=name)
+    published = _official_file(model)
+    fetch_once(model.url, model.sha256, published, progress)
+    checkpoint = load_openai(published)
+    return replace(checkpoint, name=name, alignment_heads=alignment_array(model.alignment_heads, checkpoint.dims))
+
+
+def _official_file(model: OfficialModel) -> Path:
+    return cache_dir() / "checkpoints" / f"{model.name}.pt"
 
 
 def _unknown(model: str | Path) -> str:

@@ -1,8 +1,7 @@
 """max-whisper's own checkpoint format: one safetensors file.
 
 Tensors have openai-whisper's names. The metadata are `format` ("max-whisper"), `dims` (JSON, openai-whisper's ten
-numbers), `name`, optionally `alignment_heads` (JSON, [[layer, head], ...]), and, in a conversion, `source`: what tells
-whether the file that was converted is still the same.
+numbers), `name` and optionally `alignment_heads` (JSON, [[layer, head], ...]).
 """
 
 import json
@@ -24,11 +23,11 @@ from max_whisper.runtime.files import replacing_in_cache
 FORMAT = "max-whisper"
 
 
-def read_native(path: Path, source: str | None = None) -> Checkpoint:
+def read_native(path: Path) -> Checkpoint:
     """The checkpoint in a file of our own format.
 
-    With `source`, the file must be the conversion of that source. Raises CheckpointError where it is not, or where the
-    file is damaged, of another kind or does not hold just the tensors of its dimensions.
+    Raises CheckpointError where the file is damaged, of another kind or does not hold just the tensors of its
+    dimensions.
     """
     tensors, metadata = open_safetensors(path)
     if metadata.get("format") != FORMAT:
@@ -36,8 +35,6 @@ def read_native(path: Path, source: str | None = None) -> Checkpoint:
             f"{path}: no max-whisper checkpoint (its metadata lack format={FORMAT});"
             " for a Hugging Face model give the folder that holds it and its config.json"
         )
-    if source is not None and metadata.get("source") != source:
-        raise CheckpointError(f"{path}: converted from another file; delete it")
     dims = read_dims(str(path), _parse(path, metadata, "dims"))
     expected = expected_shapes(dims)
     check_tensors(str(path), {name: tensor.shape for name, tensor in tensors.items()}, expected)
@@ -66,7 +63,6 @@ def write_native(
     *,
     name: str,
     alignment_heads: Sequence[Sequence[int]] | None = None,
-    source: str | None = None,
 ) -> None:
     """Write a checkpoint in our own format, whole or not at all.
 
@@ -76,8 +72,6 @@ def write_native(
     metadata = {"format": FORMAT, "name": name, "dims": json.dumps(dims.to_dict())}
     if alignment_heads is not None:
         metadata["alignment_heads"] = json.dumps([[int(layer), int(head)] for layer, head in alignment_heads])
-    if source is not None:
-        metadata["source"] = source
     with replacing_in_cache(path) as partial:
         try:
             save_file({key: np.ascontiguousarray(array) for key, array in weights.items()}, partial, metadata)

@@ -66,11 +66,13 @@ def read_dims(source: str, values: object) -> ModelDimensions:
             f"{source}: its dims lack {', '.join(missing)}; not a Whisper checkpoint, or an edited one"
         )
     if unknown := [str(name) for name in values if name not in names]:
-        raise CheckpointError(f"{source}: its dims have the unknown entry {unknown[0]!r}; not a Whisper checkpoint")
+        raise CheckpointError(
+            f"{source}: its dims have the unknown entry {one_line(repr(unknown[0]))}; not a Whisper checkpoint"
+        )
     for name in names:
         value = values[name]
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise CheckpointError(f"{source}: {name} is {value!r}, where a positive whole number belongs")
+            raise CheckpointError(f"{source}: {name} is {one_line(repr(value))}, where a positive whole number belongs")
     dims = ModelDimensions(**values)
     for part, state, heads in (
         ("audio", dims.n_audio_state, dims.n_audio_head),

@@ -1,0 +1,530 @@
+"""Files that are made to run code, to fill memory or to crash their reader, and files that are damaged.
+
+Each is refused with one line, and none of what it asks for is done.
+"""
+
+import copyreg
+import io
+import os
+import pickle
+import random
+import struct
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from max_whisper.errors import CheckpointError
+from max_whisper.models.files.tensors import StoredTensor
+from max_whisper.models.files.torch_file import read_torch_file
+from tests.models.files.torch_files import PROTO, REDUCE_ONE, name, storage, tensor, value, write_legacy, write_zip
+
+SIX = np.arange(6, dtype="<f4").tobytes()
+DAMAGED = "truncated, or not a PyTorch checkpoint"
+OBJECTS = "holds Python objects, and reading them could run any code; it asks for "
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def nothing_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every attack makes the file `ran` in the current folder, which is the test's own."""
+    monkeypatch.chdir(tmp_path)
+    yield
+    assert not (tmp_path / "ran").exists()
+
+
+def assert_refused(path: Path, fault: str) -> None:
+    """Reading fails with one line of bounded length that begins with the file and the fault."""
+    with pytest.raises(CheckpointError) as caught:
+        read_torch_file(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: {fault}")
+    assert "\n" not in message
+    assert len(message) < 600
+
+
+def in_zip(path: Path, operations: bytes) -> Path:
+    return write_zip(path, operations, byteorder=b"little", _0=SIX)
+
+
+def in_legacy(path: Path, operations: bytes) -> Path:
+    return write_legacy(path, operations, ("0", 6, SIX))
+
+
+def plain(path: Path, operations: bytes) -> Path:
+    """A bare pickle, which is read as a legacy file's first part."""
+    path.write_bytes(PROTO + operations + b".")
+    return path
+
+
+WRITERS = pytest.mark.parametrize("write", [in_zip, in_legacy, plain])
+
+TOUCH = value("touch ran")
+SYSTEM = name("os", "system")
+STACK_GLOBAL = value("os") + value("system") + b"\x93"
+
+# Operations that run `touch ran` when pickle.loads reads them, and the name that the refusal must have.
+REAL_ATTACKS = {
+    "global": (SYSTEM + TOUCH + REDUCE_ONE, "os.system"),
+    "stack_global": (STACK_GLOBAL + TOUCH + REDUCE_ONE, "os.system"),
+    "inst": (b"(" + TOUCH + b"ios\nsystem\n", "os.system"),
+    "obj": (b"(" + name("subprocess", "getoutput") + TOUCH + b"o", "subprocess.getoutput"),
+    "in a state": (
+        name("collections", "OrderedDict") + b")R}" + value("x") + SYSTEM + TOUCH + REDUCE_ONE + b"sb",
+        "os.system",
+    ),
+    "as an element": (b"](" + value(1) + SYSTEM + TOUCH + REDUCE_ONE + b"e", "os.system"),
+    "as a key": (b"}" + SYSTEM + TOUCH + REDUCE_ONE + value(1) + b"s", "os.system"),
+    "behind a memo": (SYSTEM + b"q\x000h\x00" + TOUCH + REDUCE_ONE, "os.system"),
+    "eval": (
+        name("__builtin__", "eval") + value("__import__('os').system('touch ran')") + REDUCE_ONE,
+        "__builtin__.eval",
+    ),
+    "getattr": (
+        name("__builtin__", "getattr")
+        + b"("
+        + name("__builtin__", "__import__")
+        + value("os")
+        + REDUCE_ONE
+        + value("system")
+        + b"tR"
+        + TOUCH
+        + REDUCE_ONE,
+        "__builtin__.getattr",
+    ),
+    "dotted": (b"\x80\x04" + value("pathlib") + value("os.system") + b"\x93" + TOUCH + REDUCE_ONE, "pathlib.os.system"),
+    "a method": (
+        b"\x80\x04" + value("pathlib") + value("Path.touch") + b"\x93" + name("pathlib", "Path") + value("ran")
+        + REDUCE_ONE + REDUCE_ONE,
+        "pathlib.Path.touch",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", REAL_ATTACKS)
+def test_the_attacks_are_real(tmp_path: Path, attack: str) -> None:
+    operations, _ = REAL_ATTACKS[attack]
+    pickle.loads(PROTO + operations + b".")
+    (tmp_path / "ran").unlink()
+
+
+@WRITERS
+@pytest.mark.parametrize("attack", REAL_ATTACKS)
+def test_code_is_not_run(tmp_path: Path, write: Write, attack: str) -> None:
+    operations, asked = REAL_ATTACKS[attack]
+    assert_refused(write(tmp_path / "x.pt", operations), f"{OBJECTS}{asked}; save it with ")
+
+
+NAMES = [
+    "torch.storage._load_from_bytes",
+    "torch.load",
+    "torch.hub.load",
+    "torch.serialization.load",
+    "torch._utils._rebuild_qtensor",
+    "torch._utils._rebuild_sparse_tensor",
+    "torch._utils._rebuild_device_tensor_from_numpy",
+    "torch._tensor._rebuild_from_type_v2",
+    "torch.QInt8Storage",
+    "torch.nn.modules.linear.Linear",
+    "subprocess.Popen",
+    "numpy.core.multiarray._reconstruct",
+    "numpy.core.multiarray.scalar",
+    "numpy.dtype",
+    "collections.OrderedDict.__class__",
+    "collections.OrderedDict.clear.__self__",
+    "collections.defaultdict",
+    "collections",
+    "copyreg._reconstructor",
+    "builtins.bytearray",
+    "builtins.exec",
+    "functools.partial",
+    "max_whisper.models.files.torch_file.read_torch_file",
+    "__torch__.whisper.Model",
+    "",
+]
+
+
+@WRITERS
+@pytest.mark.parametrize("asked", NAMES)
+def test_names_that_are_not_allowed(tmp_path: Path, write: Write, asked: str) -> None:
+    """Refused as they are named, before anything is called; whichever way module and attribute are divided."""
+    parts = asked.split(".")
+    for cut in range(1, len(parts) + 1):
+        module, attribute = ".".join(parts[:cut]), ".".join(parts[cut:])
+        assert_refused(write(tmp_path / "x.pt", name(module, attribute)), OBJECTS + asked)
+
+
+def test_a_long_name_is_cut(tmp_path: Path) -> None:
+    assert_refused(in_zip(tmp_path / "x.pt", name("a" * 10_000, "b c")), OBJECTS + "aaa")
+
+
+@pytest.mark.parametrize("extension", [b"\x82\x4d", b"\x83\x4d\x00", b"\x84\x4d\x00\x00\x00"])
+@WRITERS
+def test_registered_extensions(tmp_path: Path, write: Write, extension: bytes) -> None:
+    """A class that this process knows by a number is taken without a question by pickle, even by a narrowed one."""
+    copyreg.add_extension("os", "system", 77)
+    try:
+        assert pickle.loads(PROTO + extension + b".") is os.system
+        assert_refused(write(tmp_path / "x.pt", extension + TOUCH + REDUCE_ONE), DAMAGED)
+    finally:
+        copyreg.remove_extension("os", "system", 77)
+        copyreg.clear_extension_cache()
+
+
+class Payload:
+    """A call while it is read, in whatever way this protocol writes it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("ran",)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("archive", [True, False], ids=["zip", "legacy"])
+def test_every_protocol(tmp_path: Path, archive: bool, protocol: int) -> None:
+    path = tmp_path / "x.pt"
+    torch.save({"x": Payload()}, path, pickle_protocol=protocol, _use_new_zipfile_serialization=archive)
+    assert_refused(path, OBJECTS if protocol == 2 else "")
+
+
+FUNCTIONS_WITH_WRONG_ARGUMENTS = {
+    "OrderedDict of a number": name("collections", "OrderedDict") + value(5) + REDUCE_ONE,
+    "OrderedDict of words": name("collections", "OrderedDict") + value(["ab", "cd"]) + REDUCE_ONE,
+    "OrderedDict of triples": name("collections", "OrderedDict") + value([[1, 2, 3]]) + REDUCE_ONE,
+    "OrderedDict of lists as keys": name("collections", "OrderedDict") + value([[[], 1]]) + REDUCE_ONE,
+    "arguments that are no tuple": name("collections", "OrderedDict") + value([]) + b"R",
+    "a call of a string": value("collections.OrderedDict") + b")R",
+    "a call of a storage's class": name("torch", "FloatStorage") + value(2**60) + REDUCE_ONE,
+    "a call of a type": name("torch", "float32") + b")R",
+    "bytes of a number": name("__builtin__", "bytes") + value(2**40) + REDUCE_ONE,
+    "another encoding": name("_codecs", "encode") + value(("x", "rot13")) + b"R",
+    "text that is not latin-1": name("_codecs", "encode") + value(("\u4e2d", "latin1")) + b"R",
+    "a set of lists": name("__builtin__", "set") + value([[]]) + REDUCE_ONE,
+    "a set of text": name("__builtin__", "set") + value("abc") + REDUCE_ONE,
+    "complex of text": name("__builtin__", "complex") + value(("1", "2")) + b"R",
+    "a size of text": name("torch", "Size") + value(("a",)) + REDUCE_ONE,
+    "a device of a list": name("torch", "device") + value([]) + REDUCE_ONE,
+    "a parameter of a number": name("torch._utils", "_rebuild_parameter") + value((1, True, {})) + b"R",
+    "a tensor of nothing": name("torch._utils", "_rebuild_tensor_v2") + b")R",
+    "a tensor of a number": tensor(of=value(1)),
+    "a conjugated tensor": tensor(rest=b"\x89" + value({}) + value({"conj": True})),
+    "a tensor of an unknown type": tensor(function="_rebuild_tensor_v3", rest=value((False, {}, "torch.qint8"))[1:-3]),
+    "a class": name("collections", "OrderedDict"),
+    "a class in a list": b"]" + name("collections", "OrderedDict") + b"a",
+    "a storage": storage(),
+    "a storage in a dictionary": b"}" + value("x") + storage() + b"s",
+    "a new object": name("collections", "OrderedDict") + b")\x81",
+}
+
+DAMAGED_PICKLES = {
+    "nothing": b"",
+    "an empty stack": b"0",
+    "a call without arguments": b"R",
+    "a tuple of nothing": b"\x87",
+    "a mark that is not there": b"t",
+    "an unknown memo entry": b"h\x07",
+    "an unknown operation": b"\xff",
+    "a text that is longer than the file": b"X\xff\xff\xff\xffabc",
+    "a text that is not UTF-8": b"X\x02\x00\x00\x00\xff\xfe",
+    "a number that is longer than the file": b"\x8b\xff\xff\xff\x7f",
+    "a name without its end": b"cos",
+    "an odd number of items": b"}(" + value(1) + b"u",
+    "items of a list": b"]" + value(0) + value(1) + b"s",
+    "items of a tensor": tensor() + value(0) + value(1) + b"s",
+    "items of a number": value(5) + value(0) + value(1) + b"s",
+    "elements of a dictionary": b"}" + value(1) + b"a",
+    "elements of a tuple": b")" + value(1) + b"a",
+    "elements of a tensor": tensor() + value(1) + b"a",
+    "a state of a list": b"]" + value({"x": 1}) + b"b",
+    "a state of a tensor": tensor() + value((1, 2)) + b"b",
+    "a state of a class": name("collections", "OrderedDict") + value({"__new__": 1}) + b"b",
+    "a state of a function": name("torch._utils", "_rebuild_tensor_v2") + value({"call": 1}) + b"b",
+    "a state that is no dictionary": name("collections", "OrderedDict") + b")R" + value((None, {"x": 1})) + b"b",
+    "a list as a key": b"}]" + value(1) + b"s",
+    "a tensor as a key": b"}" + tensor() + value(1) + b"s",
+    "a persistent id by text": b"P0\n",
+    "a persistent id that is a number": value(0) + b"Q",
+    "a persistent module": value(("module", "os", "source", "text")) + b"Q",
+    "a persistent id that is too short": value(("storage",)) + b"Q",
+    "a storage of an unknown class": value(("storage", "FloatStorage", "0", "cpu", 6)) + b"Q",
+    "more copies than there is": (
+        b"](" + value(1) * 1000 + b"e" + b"q\x01" + (name("__builtin__", "set") + b"h\x01\x85R") * 200
+    ),
+    "more characters than there are": (
+        value("x" * 10_000) + b"q\x01" + (name("_codecs", "encode") + b"(h\x01" + value("latin1") + b"tR") * 50
+    ),
+    "a list inside itself": b"]q\x01h\x01a",
+    "a dictionary inside itself": b"}q\x01" + value(1) + b"h\x01s",
+    "a tuple inside itself": b"]q\x01h\x01\x85a",
+    "nested lists": b"]" * 200 + b"a" * 199,
+    "nested tuples": b")" + b"\x85" * 200_000,
+    "nested tuples as a key": b"})" + b"\x85" * 200_000 + value(1) + b"s",
+}
+
+
+@WRITERS
+@pytest.mark.parametrize("case", [*FUNCTIONS_WITH_WRONG_ARGUMENTS, *DAMAGED_PICKLES])
+def test_pickles_that_torch_does_not_write(tmp_path: Path, write: Write, case: str) -> None:
+    operations = {**FUNCTIONS_WITH_WRONG_ARGUMENTS, **DAMAGED_PICKLES}[case]
+    fault = "" if case.startswith(("a class", "a storage")) and case in FUNCTIONS_WITH_WRONG_ARGUMENTS else DAMAGED
+    assert_refused(write(tmp_path / "x.pt", operations), fault)
+
+
+def test_nesting_that_no_single_way_shows(tmp_path: Path) -> None:
+    """All lists are elements of the first one, and each also of the one before it."""
+    lists = b"".join(b"]q" + bytes([i]) for i in range(200))
+    chain = b"".join(b"h" + bytes([i]) + b"h" + bytes([i + 1]) + b"a" for i in range(199))
+    assert_refused(in_zip(tmp_path / "x.pt", b"(" + lists + chain + b"t"), f"{DAMAGED} (its values are nested ")
+
+
+def test_a_memo_entry_of_a_high_number_takes_no_room(tmp_path: Path) -> None:
+    """pickle.Unpickler makes a table of 2**32 entries for it."""
+    assert read_torch_file(in_zip(tmp_path / "x.pt", b"]r\xff\xff\xff\xff")) == []
+
+
+def test_a_pickle_without_end(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+        archive.writestr("x/data.pkl", PROTO + b"]")
+    assert_refused(tmp_path / "x.pt", DAMAGED)
+
+
+BAD_TENSORS: dict[str, dict[str, object]] = {
+    "one element too many": {"size": (7,), "stride": (1,)},
+    "an offset too far": {"offset": 1},
+    "an offset behind the end": {"offset": 7, "size": (1,), "stride": (1,)},
+    "a negative offset": {"offset": -1},
+    "a negative size": {"size": (-2, 3)},
+    "two negative sizes": {"size": (-2, -3)},
+    "a negative stride": {"offset": 5, "size": (6,), "stride": (-1,)},
+    "a stride too long": {"stride": (4, 1)},
+    "a stride that overflows": {"size": (2,), "stride": (2**62,)},
+    "a stride that wraps around": {"size": (2,), "stride": (2**64,)},
+    "sizes that overflow": {"size": (2**33, 2**33), "stride": (0, 0)},
+    "an offset that overflows": {"offset": 2**63, "size": (1,), "stride": (1,)},
+    "terabytes of one element": {"size": (2**40,), "stride": (0,)},
+    "a size that is no number": {"size": ("2", 3)},
+    "a size that is a fraction": {"size": (2.0, 3)},
+    "a size that is a truth value": {"size": (True, 3)},
+    "an offset that is no number": {"offset": "0"},
+    "sizes and strides that differ in number": {"size": (2, 3, 1)},
+    "too many dimensions": {"size": (1,) * 100, "stride": (1,) * 100},
+    "nothing, in an impossible shape": {"size": (0, 2**62, 2**62), "stride": (1, 1, 1)},
+    "nothing, in a shape that overflows": {"size": (0, 2**70), "stride": (1, 1)},
+    "nothing, of a negative size": {"size": (0, -1), "stride": (1, 1)},
+}
+
+
+@pytest.mark.parametrize("write", [in_zip, in_legacy])
+@pytest.mark.parametrize("case", BAD_TENSORS)
+def test_tensors_outside_of_their_storage(tmp_path: Path, write: Write, case: str) -> None:
+    assert_refused(write(tmp_path / "x.pt", tensor(**BAD_TENSORS[case])), DAMAGED)  # type: ignore[arg-type]
+
+
+def test_the_last_element_of_a_storage_may_be_used(tmp_path: Path) -> None:
+    """The bounds are no stricter than they must be: strides of dimensions of length 1 are never stepped over."""
+    for case in ({"offset": 5, "size": (1, 1), "stride": (2**63, 2**70)}, {"offset": 5, "size": (), "stride": ()}):
+        read = read_torch_file(in_zip(tmp_path / "x.pt", tensor(**case)))  # type: ignore[arg-type]
+        assert isinstance(read, StoredTensor)
+        assert read.data.reshape(-1).tolist() == [5.0]
+
+
+@pytest.mark.parametrize("length", [5, 7, 2**31, 2**63, 2**200, -6, 0, "6", 6.0, None])
+@pytest.mark.parametrize("write", [in_zip, in_legacy])
+def test_storages_of_another_length(tmp_path: Path, write: Write, length: object) -> None:
+    one = tensor(size=(1,), stride=(1,), of=storage(length=length))
+    assert_refused(write(tmp_path / "x.pt", one), DAMAGED)
+
+
+@pytest.mark.parametrize("write", [in_zip, in_legacy])
+def test_storages_that_are_not_there_or_of_two_types(tmp_path: Path, write: Write) -> None:
+    assert_refused(write(tmp_path / "x.pt", tensor(of=storage("1"))), DAMAGED)
+    assert_refused(write(tmp_path / "x.pt", tensor(of=storage("../data.pkl"))), DAMAGED)
+    two = b"(" + tensor() + tensor(of=storage(kind="IntStorage")) + b"t"
+    assert_refused(write(tmp_path / "x.pt", two), DAMAGED)
+
+
+@pytest.mark.parametrize(
+    "view", [("1", 0, 7), ("1", 6, 1), ("1", -1, 2), ("1", 2, -1), ("1", 2**62, 2**62), (1, 0, 1), 5]
+)
+def test_views_of_storages_that_reach_outside(tmp_path: Path, view: object) -> None:
+    one = tensor(size=(1,), stride=(1,), of=storage(view=value(view)))
+    assert_refused(in_legacy(tmp_path / "x.pt", one), DAMAGED)
+
+
+LEGACY_STORAGES: dict[str, list[tuple[str, int, bytes]]] = {
+    "none": [],
+    "too few bytes": [("0", 6, SIX[:-1])],
+    "another length": [("0", 5, SIX)],
+    "a negative length": [("0", -1, SIX)],
+    "a huge length": [("0", 2**62, SIX)],
+    "one too many": [("0", 6, SIX), ("1", 6, SIX)],
+    "the same twice": [("0", 6, SIX), ("0", 6, SIX)],
+    "another key": [("1", 6, SIX)],
+}
+
+
+@pytest.mark.parametrize("case", LEGACY_STORAGES)
+def test_storages_of_legacy_files(tmp_path: Path, case: str) -> None:
+    assert_refused(write_legacy(tmp_path / "x.pt", tensor(), *LEGACY_STORAGES[case]), DAMAGED)
+
+
+@pytest.mark.parametrize("keys", ["0", {"0": 1}, [0], [["0"]], None])
+def test_storage_keys_of_legacy_files(tmp_path: Path, keys: object) -> None:
+    content = in_legacy(tmp_path / "x.pt", tensor()).read_bytes()
+    (tmp_path / "x.pt").write_bytes(content.replace(pickle.dumps(["0"], 2), pickle.dumps(keys, 2)))
+    assert_refused(tmp_path / "x.pt", DAMAGED)
+
+
+def test_other_versions_and_formats(tmp_path: Path) -> None:
+    path = in_legacy(tmp_path / "x.pt", tensor())
+    path.write_bytes(path.read_bytes().replace(pickle.dumps(1001, 2), pickle.dumps(1002, 2)))
+    assert_refused(path, f"{DAMAGED} (its version is 1002); ")
+    path.write_bytes(pickle.dumps([1, 2], 2))
+    assert_refused(path, f"{DAMAGED}; ")
+    path.write_bytes(b"storages".ljust(257, b"\0") + b"ustar".ljust(600, b"\0"))
+    assert_refused(path, f"{DAMAGED} (the tar format ")
+    path.write_bytes(b"")
+    assert_refused(path, f"{DAMAGED}; ")
+    for order in (b"middle", b"", b"big\n" * 1000):
+        assert_refused(write_zip(path, tensor(), byteorder=order, _0=SIX), f"{DAMAGED} (its byte order is ")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_torchscript_archive(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "x.pt")
+    assert_refused(tmp_path / "x.pt", OBJECTS + "__torch__.")
+
+
+def change(path: Path, find: bytes, offset: int, new: bytes, last: bool = True) -> None:
+    """Put `new` at `offset` from the last (or first) place where the file has `find`."""
+    content = bytearray(path.read_bytes())
+    start = (content.rindex if last else content.index)(find) + offset
+    content[start : start + len(new)] = new
+    path.write_bytes(content)
+
+
+DIRECTORY, END = b"PK\x01\x02", b"PK\x05\x06"
+
+# Where in the last entry of the central directory (that of data/0) or in the end record, and what is put there.
+CHANGED_DIRECTORIES = {
+    "an offset behind the end": (DIRECTORY, 42, struct.pack("<I", 2**31)),
+    "an offset elsewhere": (DIRECTORY, 42, struct.pack("<I", 3)),
+    "a size beyond the end": (DIRECTORY, 20, struct.pack("<II", 2**31, 2**31)),
+    "two sizes": (DIRECTORY, 20, struct.pack("<II", 23, 24)),
+    "a size of 64 bits that is not there": (DIRECTORY, 20, b"\xff" * 8),
+    "encrypted": (DIRECTORY, 8, b"\x01\x00"),
+    "compressed by bzip2": (DIRECTORY, 10, b"\x0c\x00"),
+    "compressed by no method": (DIRECTORY, 10, b"\x63\x00"),
+    "compressed, which it is not": (DIRECTORY, 10, b"\x08\x00"),
+    "another version": (DIRECTORY, 6, b"\xff\x00"),
+    "a directory elsewhere": (END, 16, struct.pack("<I", 5)),
+    "a directory behind the end": (END, 16, struct.pack("<I", 2**32 - 2)),
+    "a directory too long": (END, 12, struct.pack("<I", 2**31)),
+    "a directory of nothing": (END, 12, struct.pack("<I", 0)),
+    "no end": (END, 0, b"PK\x05\x07"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGED_DIRECTORIES)
+def test_damaged_archives(tmp_path: Path, case: str) -> None:
+    path = in_zip(tmp_path / "x.pt", tensor())
+    change(path, *CHANGED_DIRECTORIES[case])
+    assert_refused(path, DAMAGED)
+
+
+def test_archives_without_their_parts(tmp_path: Path) -> None:
+    path = in_zip(tmp_path / "x.pt", tensor())
+    change(path, b"PK\x03\x04", 0, b"PK\x03\x05")  # the head of data/0 itself
+    assert_refused(path, f"{DAMAGED} (no entry of its zip archive where data/0 should be); ")
+    path = in_zip(path, tensor())
+    change(path, PROTO, 1, b"\x03", last=False)
+    assert_refused(path, f"{DAMAGED} (Bad CRC-32 ")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x/other", b"")
+    assert_refused(path, f"{DAMAGED} (no data.pkl ")
+
+
+def test_two_entries_of_one_name(tmp_path: Path) -> None:
+    """One reader takes the first and another the last: what has been scanned would not be what is loaded."""
+    path = in_zip(tmp_path / "x.pt", tensor())
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("archive/data.pkl", PROTO + SYSTEM + TOUCH + REDUCE_ONE + b".")
+    assert_refused(path, f"{DAMAGED} (two entries ")
+
+
+def test_records_that_grow_without_end(tmp_path: Path) -> None:
+    zeros = 40 << 20
+    big = tensor(size=(zeros,), stride=(1,), of=storage(length=zeros, kind="ByteStorage"))
+    path = write_zip(tmp_path / "x.pt", big, zipfile.ZIP_DEFLATED, _0=bytes(zeros))
+    assert path.stat().st_size < 100_000
+    assert_refused(path, f"{DAMAGED} (archive/data/0 grows too much ")
+    assert_refused(write_zip(path, b"N" * zeros, zipfile.ZIP_DEFLATED), f"{DAMAGED} (its pickle has ")
+
+
+@pytest.fixture(scope="module")
+def valid_files() -> dict[str, bytes]:
+    """A small checkpoint in each format."""
+    files = {}
+    shared = torch.arange(24.0).reshape(4, 6)
+    saved = {
+        "dims": {"n_mels": 80},
+        "model_state_dict": {"a": shared, "b": shared.T, "c": torch.ones(3).half(), "d": torch.nn.Parameter(shared[1])},
+    }
+    for key, archive in (("zip", True), ("legacy", False)):
+        file = io.BytesIO()
+        torch.save(saved, file, _use_new_zipfile_serialization=archive)
+        files[key] = file.getvalue()
+    deflated = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(files["zip"])) as stored, zipfile.ZipFile(deflated, "w") as packed:
+        for entry in stored.namelist():
+            packed.writestr(entry, stored.read(entry), zipfile.ZIP_DEFLATED)
+    return {**files, "deflated": deflated.getvalue()}
+
+
+@pytest.mark.parametrize("key", ["zip", "legacy", "deflated"])
+def test_truncated_files(tmp_path: Path, valid_files: dict[str, bytes], key: str) -> None:
+    content = valid_files[key]
+    path = tmp_path / "x.pt"
+    for length in [*range(0, len(content), 7), *range(len(content) - 40, len(content))]:
+        path.write_bytes(content[:length])
+        assert_refused(path, DAMAGED)
+
+
+def use(read: object) -> None:
+    """Go through everything that was read, and read every byte of every tensor."""
+    if isinstance(read, StoredTensor):
+        np.array(read.data)
+    for part in read.values() if isinstance(read, dict) else read if isinstance(read, list | tuple) else ():
+        use(part)
+    repr(read)
+
+
+@pytest.mark.parametrize("key", ["zip", "legacy", "deflated", "pickle"])
+def test_changed_bytes(tmp_path: Path, valid_files: dict[str, bytes], key: str) -> None:
+    """Whatever the bytes: a value, or a refusal in one line; no other exception, no crash."""
+    chance = random.Random(12)
+    with zipfile.ZipFile(io.BytesIO(valid_files["zip"])) as archive:
+        entries = {entry.removeprefix("archive/"): archive.read(entry) for entry in archive.namelist()}
+    records = {entry.replace("data/", "_"): record for entry, record in entries.items()}
+    content = records.pop("data.pkl")[2:-1] if key == "pickle" else valid_files[key]
+    refusals = []
+    for trial in range(600):
+        changed = bytearray(content)
+        for _ in range(chance.choice((1, 1, 2, 5, 20))):
+            changed[chance.randrange(len(changed))] = chance.choice((chance.randrange(256), 0, 255))
+        path = tmp_path / f"{trial}.pt"
+        if key == "pickle":  # with the right checksum, so that the interpreter itself is reached
+            write_zip(path, bytes(changed), zipfile.ZIP_STORED, "archive", **records)
+        else:
+            path.write_bytes(changed)
+        try:
+            use(read_torch_file(path))
+        except CheckpointError as error:
+            refusals.append(str(error))
+        path.unlink()
+    assert not [refusal for refusal in refusals if "\n" in refusal]
+    assert 100 < len(refusals) < 600
