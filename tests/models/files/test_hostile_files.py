@@ -3,6 +3,7 @@
 Each is refused with one line, and none of what it asks for is done.
 """
 
+import copy
 import copyreg
 import io
 import os
@@ -461,8 +462,30 @@ def test_records_that_grow_without_end(tmp_path: Path) -> None:
     big = tensor(size=(zeros,), stride=(1,), of=storage(length=zeros, kind="ByteStorage"))
     path = write_zip(tmp_path / "x.pt", big, zipfile.ZIP_DEFLATED, _0=bytes(zeros))
     assert path.stat().st_size < 100_000
-    assert_refused(path, f"{DAMAGED} (archive/data/0 grows too much ")
+    assert_refused(path, f"{DAMAGED} (its records grow too much ")
     assert_refused(write_zip(path, b"N" * zeros, zipfile.ZIP_DEFLATED), f"{DAMAGED} (its pickle has ")
+
+
+def test_records_that_lie_over_each_other(tmp_path: Path) -> None:
+    """Views of one place cost nothing; copies of it, as another byte order needs them, are counted."""
+    length, count = 2 << 20, 40
+    storages = [storage(str(key), length, "ByteStorage") for key in range(count)]
+    operations = b"(" + b"".join(tensor(size=(1,), stride=(1,), of=one) for one in storages) + b"t"
+    path = tmp_path / "x.pt"
+    for order in ("little", "big"):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x/data.pkl", PROTO + operations + b".")
+            archive.writestr("x/byteorder", order)
+            archive.writestr("x/data/0", bytes(length))
+            for key in range(1, count):
+                entry = copy.copy(archive.getinfo("x/data/0"))
+                entry.filename = f"x/data/{key}"
+                archive.filelist.append(entry)
+        if order == "little":
+            read: Any = read_torch_file(path)
+            assert len(read) == count
+        else:
+            assert_refused(path, f"{DAMAGED} (its records grow too much ")
 
 
 @pytest.fixture(scope="module")
