@@ -1,8 +1,18 @@
-"""PyTorch files made by hand, operation by operation: what torch.save does not write."""
+"""PyTorch files made by hand, operation by operation, that torch.save does not write; and how they are refused."""
 
 import pickle
 import zipfile
 from pathlib import Path
+
+import numpy as np
+import pytest
+
+from max_whisper.errors import CheckpointError
+from max_whisper.models.files.torch_file import read_torch_file
+
+SIX = np.arange(6, dtype="<f4").tobytes()  # the elements of `tensor` and `storage` by default
+DAMAGED = "truncated, or not a PyTorch checkpoint"
+OBJECTS = "holds Python objects, and reading them could run any code; it asks for "
 
 PROTO = b"\x80\x02"
 REDUCE_ONE = b"\x85R"  # TUPLE1, REDUCE: call with the value on top of the stack
@@ -55,4 +65,34 @@ def write_legacy(path: Path, operations: bytes, *storages: tuple[str, int, bytes
     for _, length, content in storages:
         parts += [length.to_bytes(8, "little", signed=True), content]
     path.write_bytes(b"".join(parts))
+    return path
+
+
+TOUCH = value("touch ran")
+SYSTEM = name("os", "system")
+
+
+def assert_refused(path: Path, fault: str) -> None:
+    """Reading fails with one line of bounded length that begins with the file and the fault."""
+    with pytest.raises(CheckpointError) as caught:
+        read_torch_file(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: {fault}")
+    assert "\n" not in message
+    assert len(message) < 600
+
+
+def in_zip(path: Path, operations: bytes) -> Path:
+    """A zip file with this pickle and six elements as storage 0."""
+    return write_zip(path, operations, byteorder=b"little", _0=SIX)
+
+
+def in_legacy(path: Path, operations: bytes) -> Path:
+    """A legacy file with this pickle and six elements as storage 0."""
+    return write_legacy(path, operations, ("0", 6, SIX))
+
+
+def plain(path: Path, operations: bytes) -> Path:
+    """A bare pickle, which is read as a legacy file's first part."""
+    path.write_bytes(PROTO + operations + b".")
     return path

@@ -43,11 +43,11 @@ def checked_key(value: object) -> object:
     return value
 
 
-def allowed(name: str) -> object:
-    """What a name in the file stands for; `name` is module and name with a space between."""
-    if name not in _ALLOWED:
-        raise ForbiddenError(name.replace(" ", "."))
-    return _ALLOWED[name]
+def allowed(module: str, name: str) -> object:
+    """What a name in the file stands for."""
+    if (module, name) not in _ALLOWED:
+        raise ForbiddenError(f"{module}.{name}")
+    return _ALLOWED[module, name]
 
 
 def _wrong(name: str) -> DamagedError:
@@ -158,46 +158,46 @@ def _rebuild_parameter_with_state(arguments: tuple[object, ...]) -> object:
     return _rebuild_parameter(arguments[:3])
 
 
-def _allowed_names() -> Iterator[tuple[str, object]]:
-    """Everything that a pickle may name, under its module and name as GLOBAL has them."""
+def _allowed_names() -> Iterator[tuple[tuple[str, str], object]]:
+    """Everything that a pickle may name: module and name as GLOBAL has them, and what they stand for."""
     functions = {
-        "collections OrderedDict": _ordered_dict,
-        "_codecs encode": _bytes,
-        "__builtin__ bytes": _bytes,
-        "builtins bytes": _bytes,
-        "__builtin__ set": _set,
-        "builtins set": _set,
-        "__builtin__ complex": _complex,
-        "builtins complex": _complex,
-        "torch Size": _size,
-        "torch device": _device,
-        "torch._utils _rebuild_tensor": _rebuild_tensor,
-        "torch._utils _rebuild_tensor_v2": _rebuild_tensor_v2,
-        "torch._utils _rebuild_tensor_v3": _rebuild_tensor_v3,
-        "torch._utils _rebuild_parameter": _rebuild_parameter,
-        "torch._utils _rebuild_parameter_with_state": _rebuild_parameter_with_state,
+        ("collections", "OrderedDict"): _ordered_dict,
+        ("_codecs", "encode"): _bytes,
+        ("__builtin__", "bytes"): _bytes,
+        ("builtins", "bytes"): _bytes,
+        ("__builtin__", "set"): _set,
+        ("builtins", "set"): _set,
+        ("__builtin__", "complex"): _complex,
+        ("builtins", "complex"): _complex,
+        ("torch", "Size"): _size,
+        ("torch", "device"): _device,
+        ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
+        ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor_v2,
+        ("torch._utils", "_rebuild_tensor_v3"): _rebuild_tensor_v3,
+        ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+        ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter_with_state,
     }
     for name, function in functions.items():
-        yield name, Function(name.replace(" ", "."), function)
+        yield name, Function(".".join(name), function)
     storages = {
-        "torch HalfStorage": "float16",
-        "torch BFloat16Storage": "bfloat16",
-        "torch FloatStorage": "float32",
-        "torch DoubleStorage": "float64",
-        "torch CharStorage": "int8",
-        "torch ShortStorage": "int16",
-        "torch IntStorage": "int32",
-        "torch LongStorage": "int64",
-        "torch ByteStorage": "uint8",
-        "torch BoolStorage": "bool",
-        "torch ComplexFloatStorage": "complex64",
-        "torch ComplexDoubleStorage": "complex128",
-        "torch.storage UntypedStorage": "uint8",
+        ("torch", "HalfStorage"): "float16",
+        ("torch", "BFloat16Storage"): "bfloat16",
+        ("torch", "FloatStorage"): "float32",
+        ("torch", "DoubleStorage"): "float64",
+        ("torch", "CharStorage"): "int8",
+        ("torch", "ShortStorage"): "int16",
+        ("torch", "IntStorage"): "int32",
+        ("torch", "LongStorage"): "int64",
+        ("torch", "ByteStorage"): "uint8",
+        ("torch", "BoolStorage"): "bool",
+        ("torch", "ComplexFloatStorage"): "complex64",
+        ("torch", "ComplexDoubleStorage"): "complex128",
+        ("torch.storage", "UntypedStorage"): "uint8",
     }
     for name, dtype in storages.items():
-        yield name, StorageType(name.replace(" ", "."), dtype)
+        yield name, StorageType(".".join(name), dtype)
     for dtype in DTYPES:
-        yield f"torch {dtype}", f"torch.{dtype}"
+        yield ("torch", dtype), f"torch.{dtype}"
 
 
 _ALLOWED = dict(_allowed_names())

@@ -32,9 +32,11 @@ _TAR_MAGIC = (257, b"ustar")  # where it stands
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 
-# Large models have pickles of under a megabyte. A value costs up to 100 times its operation's bytes in memory.
-_LARGEST_PICKLE = 32 << 20
-# Deflate packs zeros a thousandfold, weights hardly. An archive that grows more than this is made to fill memory.
+# A tensor takes about 120 bytes of the pickle: this is room for 70 000. A hostile pickle of the smallest values takes
+# 100 times its length in memory.
+_LARGEST_PICKLE = 8 << 20
+# How many times larger than the file the copies of its records may be. Deflate packs zeros a thousandfold, weights
+# hardly, and entries may lie over each other: an archive that grows more is made to fill memory.
 _LARGEST_GROWTH = 16
 _LOCAL_HEADER = 30  # bytes of a zip entry's own header, before its name and extra field
 
@@ -70,11 +72,11 @@ def _read(file: BinaryIO) -> object:
         mapped = np.asarray(np.memmap(file, dtype=np.uint8, mode="c"))
     except ValueError:  # an empty file cannot be mapped
         raise DamagedError("") from None
+    if mapped[: len(_ZIP_MAGIC)].tobytes() == _ZIP_MAGIC:
+        return _read_zip(_Archive(file, mapped), len(mapped))
     start, magic = _TAR_MAGIC
     if mapped[start : start + len(magic)].tobytes() == magic:
         raise DamagedError("the tar format of PyTorch before 0.2 is not read: save it again with a newer one")
-    if mapped[: len(_ZIP_MAGIC)].tobytes() == _ZIP_MAGIC:
-        return _read_zip(_Archive(file, mapped), len(mapped))
     return _read_legacy(mapped)
 
 
@@ -87,7 +89,10 @@ def _read_zip(archive: "_Archive", file_size: int) -> object:
     def open_storage(key: str, dtype: str, length: int) -> Storage:
         if key not in storages:
             data = archive.record(f"data/{key}")
-            storages[key] = Storage(_swapped(data, dtype) if byteorder == "big" else data, dtype, file_size)
+            if byteorder == "big":
+                archive.count_copy(data.size)
+                data = _swapped(data, dtype)
+            storages[key] = Storage(data, dtype, file_size)
         return _checked(storages[key], dtype, length)
 
     return load_pickle(BytesIO(archive.pickle()), open_storage)
@@ -116,7 +121,7 @@ class _Archive:
 
     def __init__(self, file: BinaryIO, mapped: np.ndarray) -> None:
         self._mapped = mapped
-        self._inflated = 0  # bytes of compressed records that have been read
+        self._copied = 0  # bytes of records that were copied into memory so far
         try:
             self._zip = zipfile.ZipFile(file)
         except Exception as error:  # zipfile shows a damaged archive as almost any exception
@@ -125,9 +130,8 @@ class _Archive:
         self._entries = {entry.filename: entry for entry in entries}
         if not entries:
             raise DamagedError("an empty zip archive")
-        if len(self._entries) < len(
-            entries
-        ):  # which of two is read differs between zip readers, and so what is checked
+        # Which of two entries is read differs between zip readers: a scanner may have seen the other one.
+        if len(self._entries) < len(entries):
             raise DamagedError("two entries of its zip archive have one name")
         self._folder = entries[0].filename.split("/")[0]
 
@@ -163,10 +167,14 @@ class _Archive:
             raise DamagedError(f"{name} is encrypted or compressed by another method than deflate")
         return entry
 
+    def count_copy(self, size: int) -> None:
+        """Count a copy of `size` bytes, and refuse an archive whose copies are too much larger than itself."""
+        self._copied += size
+        if self._copied > max(_LARGEST_PICKLE, _LARGEST_GROWTH * len(self._mapped)):
+            raise DamagedError("its records grow too much when they are read")
+
     def _inflate(self, entry: zipfile.ZipInfo) -> bytes:
-        self._inflated += entry.file_size
-        if self._inflated > max(_LARGEST_PICKLE, _LARGEST_GROWTH * len(self._mapped)):
-            raise DamagedError(f"{entry.filename} grows too much when it is decompressed")
+        self.count_copy(entry.file_size)
         try:
             return self._zip.read(entry)
         except Exception as error:  # as above

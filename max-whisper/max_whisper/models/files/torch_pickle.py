@@ -18,7 +18,9 @@ and `__setitem__` of any object, takes cached classes by number without asking `
   `repr` and comparison of it are safe.
 """
 
+import pickle
 import pickletools
+import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from io import BytesIO
@@ -29,6 +31,7 @@ from max_whisper.models.files.torch_storage import DamagedError, Storage
 OpenStorage = Callable[[str, str, int], Storage]  # key, dtype, number of elements
 
 _MAX_NESTING = 100
+_NAMES = {operation.code.encode("latin-1"): operation.name for operation in pickletools.opcodes}  # for messages
 
 
 def load_pickle(stream: BytesIO, open_storage: OpenStorage) -> object:
@@ -38,89 +41,123 @@ def load_pickle(stream: BytesIO, open_storage: OpenStorage) -> object:
     StoredTensor. `torch.device` and `torch.dtype` become strings: "cuda:0", "torch.float16". A Parameter becomes its
     tensor. Raises ForbiddenError or DamagedError.
     """
-    value = _Machine(open_storage).run(stream)
+    value = _Machine(stream, open_storage).run()
     _check_plain(value)
     return value
 
 
 class _Machine:
-    """The stack machine of one pickle."""
+    """The stack machine that runs one pickle."""
 
-    def __init__(self, open_storage: OpenStorage) -> None:
+    def __init__(self, stream: BytesIO, open_storage: OpenStorage) -> None:
+        self._stream = stream
+        self._start = stream.tell()
         self._open_storage = open_storage
         self._stack: list[object] = []
         self._below_marks: list[list[object]] = []  # the stacks that MARK operations have set aside
-        self._memo: dict[object, object] = {}
+        self._memo: dict[int, object] = {}
         self._copied = 0  # elements and characters that calls were given so far
 
-    def run(self, stream: BytesIO) -> object:
-        start = stream.tell()
+    def run(self) -> object:
         try:
-            for operation, argument, position in pickletools.genops(stream):
-                if operation.name == "STOP":
-                    return self._stack.pop()
-                self._step(operation.name, argument, (position or 0) - start)
+            while (operation := self._read(1)) != pickle.STOP:
+                self._step(operation)
+            return self._stack.pop()
         except (IndexError, KeyError):  # an empty stack, an unknown entry of the memo
             raise DamagedError("its pickle takes what is not there") from None
-        except ValueError as error:  # an unknown operation, one without its argument, text that is not UTF-8
-            raise DamagedError(str(error)) from None
-        raise DamagedError("its pickle has no end")
+        except UnicodeError:
+            raise DamagedError("its pickle has text that cannot be decoded") from None
 
-    def _step(self, operation: str, argument: object, position: int) -> None:
+    def _step(self, operation: bytes) -> None:
         stack = self._stack
         match operation:
-            case "PROTO":
-                pass
-            case "BINUNICODE" | "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
-                stack.append(argument)
-            case "SHORT_BINSTRING":  # a string of Python 2
-                stack.append(str(argument).encode("latin-1").decode())
-            case "NONE":
+            case pickle.BINPUT:
+                self._memo[self._number(1)] = stack[-1]
+            case pickle.LONG_BINPUT:
+                self._memo[self._number(4)] = stack[-1]
+            case pickle.BINGET:
+                stack.append(self._memo[self._number(1)])
+            case pickle.LONG_BINGET:
+                stack.append(self._memo[self._number(4)])
+            case pickle.BININT1:
+                stack.append(self._number(1))
+            case pickle.BININT2:
+                stack.append(self._number(2))
+            case pickle.BININT:
+                stack.append(int.from_bytes(self._read(4), "little", signed=True))
+            case pickle.LONG1:
+                stack.append(int.from_bytes(self._read(self._number(1)), "little", signed=True))
+            case pickle.BINFLOAT:
+                stack.append(struct.unpack(">d", self._read(8))[0])
+            case pickle.BINUNICODE:
+                stack.append(self._read(self._number(4)).decode("utf-8", "surrogatepass"))
+            case pickle.SHORT_BINSTRING:  # a string of Python 2
+                stack.append(self._read(self._number(1)).decode())
+            case pickle.NONE:
                 stack.append(None)
-            case "NEWTRUE" | "NEWFALSE":
-                stack.append(operation == "NEWTRUE")
-            case "EMPTY_TUPLE":
+            case pickle.NEWTRUE | pickle.NEWFALSE:
+                stack.append(operation == pickle.NEWTRUE)
+            case pickle.EMPTY_TUPLE:
                 stack.append(())
-            case "EMPTY_LIST":
+            case pickle.EMPTY_LIST:
                 stack.append([])
-            case "EMPTY_DICT":
+            case pickle.EMPTY_DICT:
                 stack.append({})
-            case "MARK":
+            case pickle.MARK:
                 self._below_marks.append(stack)
                 self._stack = []
-            case "TUPLE":
+            case pickle.TUPLE:
                 items = self._pop_mark()
                 self._stack.append(tuple(items))
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                items = self._pop(int(operation[-1]))
-                stack.append(tuple(items))
-            case "APPEND":
+            case pickle.TUPLE1:
+                stack.append(tuple(self._pop(1)))
+            case pickle.TUPLE2:
+                stack.append(tuple(self._pop(2)))
+            case pickle.TUPLE3:
+                stack.append(tuple(self._pop(3)))
+            case pickle.APPEND:
                 self._extend(self._pop(1))
-            case "APPENDS":
+            case pickle.APPENDS:
                 self._extend(self._pop_mark())
-            case "SETITEM":
+            case pickle.SETITEM:
                 self._set_items(self._pop(2))
-            case "SETITEMS":
+            case pickle.SETITEMS:
                 self._set_items(self._pop_mark())
-            case "BINPUT" | "LONG_BINPUT":
-                self._memo[argument] = stack[-1]
-            case "BINGET" | "LONG_BINGET":
-                stack.append(self._memo[argument])
-            case "GLOBAL":
-                stack.append(allowed(str(argument)))
-            case "REDUCE":
+            case pickle.GLOBAL:
+                stack.append(allowed(self._line(), self._line()))
+            case pickle.REDUCE:
                 function, arguments = self._pop(2)
-                stack.append(self._call(function, arguments, position))
-            case "BUILD":
+                stack.append(self._call(function, arguments))
+            case pickle.BUILD:
                 self._build(stack.pop())
-            case "BINPERSID":
+            case pickle.BINPERSID:
                 stack.append(self._storage(stack.pop()))
-            case "INST":
-                raise ForbiddenError(str(argument).replace(" ", "."))
-            case "STACK_GLOBAL":
+            case pickle.PROTO:
+                self._read(1)
+            case pickle.INST:
+                raise ForbiddenError(f"{self._line()}.{self._line()}")
+            case pickle.STACK_GLOBAL:
                 raise ForbiddenError(".".join(part if isinstance(part, str) else "?" for part in self._pop(2)))
             case _:
-                raise DamagedError(f"its pickle has the operation {operation}, which torch.save does not write")
+                raise DamagedError(
+                    f"its pickle has the operation {_NAMES.get(operation, operation)}, which torch.save does not write"
+                )
+
+    def _read(self, count: int) -> bytes:
+        content = self._stream.read(count)
+        if len(content) < count:
+            raise DamagedError("its pickle has no end")
+        return content
+
+    def _number(self, count: int) -> int:
+        """An unsigned number of this many bytes."""
+        return int.from_bytes(self._read(count), "little")
+
+    def _line(self) -> str:
+        line = self._stream.readline()
+        if not line.endswith(b"\n"):
+            raise DamagedError("its pickle has no end")
+        return line[:-1].decode()
 
     def _pop(self, count: int) -> list[object]:
         if len(self._stack) < count:
@@ -147,11 +184,11 @@ class _Machine:
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[checked_key(key)] = value
 
-    def _call(self, function: object, arguments: object, position: int) -> object:
+    def _call(self, function: object, arguments: object) -> object:
         if not isinstance(function, Function) or not isinstance(arguments, tuple):
             raise DamagedError(f"its pickle calls a {type(function).__name__}")
         self._copied += sum(len(part) for part in arguments if isinstance(part, str | list | tuple))
-        if self._copied > position:
+        if self._copied > self._stream.tell() - self._start:
             raise DamagedError("its pickle copies more than it holds")
         return function.call(arguments)
 

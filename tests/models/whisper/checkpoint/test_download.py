@@ -16,6 +16,7 @@ import pytest
 import torch
 from whisper.model import Whisper
 
+import max_whisper.models.files.download as downloading
 from max_whisper.errors import CheckpointError
 from max_whisper.models.whisper.checkpoint import Checkpoint, load_checkpoint
 from max_whisper.models.whisper.checkpoint.official import OFFICIAL_MODELS, OfficialModel
@@ -75,40 +76,102 @@ def server(body: bytes, dims: ModelDimensions, monkeypatch: pytest.MonkeyPatch) 
         server.shutdown()
 
 
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files whose bytes are read to hash them."""
+    paths: list[Path] = []
+
+    def note(path: Path, sha256: str) -> bool:
+        paths.append(path)
+        return has_sha256(path, sha256)
+
+    has_sha256 = downloading._has_sha256
+    monkeypatch.setattr(downloading, "_has_sha256", note)
+    return paths
+
+
 def files(cache: Path) -> list[str]:
     """Every file below the cache folder, hidden ones too."""
     return sorted(path.name for path in cache.rglob("*") if path.is_file())
 
 
-def test_a_model_is_downloaded_and_converted_once(server: Server, body: bytes, cache: Path) -> None:
+def test_a_model_is_downloaded_once(server: Server, body: bytes, cache: Path) -> None:
     steps: list[Step] = []
     first = load_checkpoint("turbo", steps.append)
     digest = hashlib.sha256(body).hexdigest()
     assert server.paths == [f"/models/{digest}/large-v3-turbo.pt"]
     assert steps[0] == Step("downloading large-v3-turbo.pt", 0, len(body), "B")
-    assert steps[-2] == Step("downloading large-v3-turbo.pt", len(body), len(body), "B")
-    assert steps[-1] == Step("converting large-v3-turbo.pt to safetensors, once")
-    assert files(cache) == [f"large-v3-turbo-{digest[:16]}.safetensors", "large-v3-turbo.pt"]
+    assert steps[-1] == Step("downloading large-v3-turbo.pt", len(body), len(body), "B")
+    assert files(cache) == ["large-v3-turbo.pt", "large-v3-turbo.pt.verified"]
     assert (cache / "checkpoints" / "large-v3-turbo.pt").read_bytes() == body
 
     state_dict = torch.load(io.BytesIO(body), weights_only=True)["model_state_dict"]
     for name, array in first.weights.items():
         assert np.array_equal(array, state_dict[name].float().numpy()), name
     assert first.alignment_heads is not None
+    assert first.alignment_heads.dtype == np.int64
     assert first.alignment_heads.tolist() == [[0, 1]]
 
+    count = len(steps)
     second = load_checkpoint("turbo", steps.append)
     alias = load_checkpoint("large-v3-turbo", steps.append)
     assert len(server.paths) == 1
+    assert len(steps) == count
     assert (first.name, second.name, alias.name) == ("turbo", "turbo", "large-v3-turbo")
     assert first.path == second.path == alias.path
 
 
-def test_the_download_may_be_deleted_after_its_conversion(server: Server, cache: Path) -> None:
-    load_checkpoint("turbo")
-    (cache / "checkpoints" / "large-v3-turbo.pt").unlink()
-    load_checkpoint("turbo")
+def test_a_file_is_hashed_once(
+    server: Server, body: bytes, cache: Path, hashed: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after a download, whose bytes are hashed as they come; and once where someone put the file there."""
+    published = cache / "checkpoints" / "large-v3-turbo.pt"
+    for _ in range(2):
+        load_checkpoint("turbo")
+    assert hashed == []
+    (cache / "checkpoints" / "large-v3-turbo.pt.verified").unlink()
+    steps: list[Step] = []
+    for _ in range(2):
+        load_checkpoint("turbo", steps.append)
+    assert hashed == [published]
+    assert [step.message for step in steps] == ["checking large-v3-turbo.pt, once"]
+    os.utime(published, ns=(0, 0))
+    for _ in range(2):
+        load_checkpoint("turbo")
+    assert hashed == [published] * 2
     assert len(server.paths) == 1
+
+
+@pytest.mark.parametrize("note", ["", "0" * 64, b"\xff\x00", None])
+def test_a_note_of_another_file_is_not_believed(
+    server: Server, body: bytes, cache: Path, hashed: list[Path], note: str | bytes | None
+) -> None:
+    load_checkpoint("turbo")
+    path = cache / "checkpoints" / "large-v3-turbo.pt.verified"
+    written = path.read_text()
+    wrong = written.replace(hashlib.sha256(body).hexdigest(), "0" * 64) if note is None else note
+    path.write_bytes(wrong if isinstance(wrong, bytes) else wrong.encode())
+    load_checkpoint("turbo")
+    assert len(hashed) == 1
+    assert path.read_text() == written
+
+
+def test_a_folder_that_cannot_be_written_to(
+    server: Server, body: bytes, cache: Path, hashed: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is already there is used, and hashed at each start."""
+    (cache / "checkpoints").mkdir(parents=True)
+    (cache / "checkpoints" / "large-v3-turbo.pt").write_bytes(body)
+
+    def refuse(*_: Any, **__: Any) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    for _ in range(2):
+        load_checkpoint("turbo")
+    assert len(hashed) == 2
+    assert files(cache) == ["large-v3-turbo.pt"]
+    assert server.paths == []
 
 
 def test_a_file_that_was_put_in_the_cache_is_not_downloaded(server: Server, body: bytes, cache: Path) -> None:
@@ -124,18 +187,18 @@ def test_a_damaged_file_in_the_cache_is_downloaded_again(server: Server, body: b
     published.write_bytes(body[:-1])
     load_checkpoint("turbo")
     assert published.read_bytes() == body
+    assert len(server.paths) == 1
 
 
-def test_a_conversion_of_another_file_is_not_taken(server: Server, body: bytes, cache: Path) -> None:
-    stale = load_checkpoint("turbo").path
-    metadata = b'"source":"' + hashlib.sha256(body).hexdigest().encode()
-    content = stale.read_bytes()
-    assert metadata in content
-    stale.write_bytes(content.replace(metadata, b'"source":"' + b"0" * 64))
-    steps: list[Step] = []
-    load_checkpoint("turbo", steps.append)
-    assert [step.message for step in steps] == ["converting large-v3-turbo.pt to safetensors, once"]
-    assert metadata in stale.read_bytes()
+def test_a_file_that_is_damaged_later_is_downloaded_again(server: Server, body: bytes, cache: Path) -> None:
+    load_checkpoint("turbo")
+    published = cache / "checkpoints" / "large-v3-turbo.pt"
+    changed = published.stat().st_mtime_ns
+    os.truncate(published, len(body) - 1)
+    os.utime(published, ns=(changed, changed))
+    load_checkpoint("turbo")
+    assert published.read_bytes() == body
+    assert len(server.paths) == 2
 
 
 def test_a_server_that_does_not_tell_the_length(server: Server, body: bytes) -> None:

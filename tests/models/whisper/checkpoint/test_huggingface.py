@@ -233,6 +233,68 @@ def test_files_that_are_missing(huggingface_folder: Path, tmp_path: Path) -> Non
     assert_one_line(huggingface_folder, "a folder without config.json; ")
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize("archive", [True, False], ids=["zip", "legacy"])
+def test_pytorch_weights(
+    dims: ModelDimensions,
+    transformers_model: Callable[..., Any],
+    tmp_path: Path,
+    dtype: torch.dtype,
+    shards: int,
+    archive: bool,
+) -> None:
+    """`pytorch_model.bin`, as older versions of transformers saved it: the same weights as in safetensors."""
+    model = transformers_model(dims).to(dtype)
+    model.save_pretrained(tmp_path / "new")
+    (tmp_path / "old").mkdir()
+    for name in ("config.json", "generation_config.json"):
+        shutil.copy(tmp_path / "new" / name, tmp_path / "old")
+    write_bin(tmp_path / "old", dict(model.state_dict()), shards, archive)
+    expected = load_checkpoint(tmp_path / "new")
+    checkpoint = load_checkpoint(tmp_path / "old")
+    assert checkpoint.dims == dims
+    assert checkpoint.is_float16 == (dtype == torch.float16)
+    assert list(checkpoint.weights) == list(expected.weights)
+    for name, array in checkpoint.weights.items():
+        assert array.dtype == np.float32
+        assert array.flags.c_contiguous
+        assert np.array_equal(array, expected.weights[name]), name
+
+
+def test_safetensors_go_before_pytorch_weights(huggingface_folder: Path, weights: Arrays) -> None:
+    (huggingface_folder / "pytorch_model.bin").write_bytes(b"not even read")
+    (huggingface_folder / "pytorch_model.bin.index.json").write_text("not even read")
+    assert set(load_checkpoint(huggingface_folder).weights) == set(weights)
+
+
+def test_pytorch_weights_that_do_not_fit(huggingface_folder: Path, tmp_path: Path) -> None:
+    stored = load_file(huggingface_folder / "model.safetensors")
+    (huggingface_folder / "model.safetensors").unlink()
+    tensors: dict[Any, Any] = {name: torch.from_numpy(array) for name, array in stored.items()}
+    path = huggingface_folder / "pytorch_model.bin"
+    bias = "model.decoder.layers.0.fc1.bias"
+    for changed, fault in (
+        ({**tensors, bias: tensors[bias].to(torch.int8)}, f"{path}: tensor {bias} is stored as torch.int8; "),
+        ({**tensors, bias: [0.0] * 64}, f"{path}: entry {bias} is not a tensor; "),
+        ({**tensors, 5: tensors[bias]}, f"{path}: entry 5 is not a tensor; "),
+        ([tensors], f"{path}: no state dict; "),
+        ({**tensors, bias: tensors[bias][1:]}, f"{huggingface_folder}: tensor {bias} has the shape [63], "),
+        ({**tensors, "proj_out.weight": torch.zeros(2)}, f"{huggingface_folder}: tensor proj_out.weight differs from "),
+    ):
+        torch.save(changed, path)
+        assert_fault(huggingface_folder, fault)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert_fault(huggingface_folder, f"{path}: truncated, or not a PyTorch checkpoint ")
+    torch.save(torch.nn.Linear(2, 2), path)
+    assert_fault(huggingface_folder, f"{path}: holds Python objects, ")
+    path.unlink()
+    write_bin(huggingface_folder, tensors, 3)
+    next(huggingface_folder.glob("pytorch_model-00002-*")).unlink()
+    shard = "the shard pytorch_model-00002-of-00003.bin of pytorch_model.bin.index.json is missing; "
+    assert_fault(huggingface_folder, f"{huggingface_folder}: {shard}")
+
+
 def test_a_truncated_weights_file(huggingface_folder: Path) -> None:
     path = huggingface_folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
@@ -252,10 +314,29 @@ def change_tensors(folder: Path, change: Callable[[Arrays], Any]) -> None:
     save_file(tensors, folder / "model.safetensors")
 
 
+def write_bin(folder: Path, tensors: dict[str, torch.Tensor], shards: int, archive: bool = True) -> None:
+    """`pytorch_model.bin` in one file or in shards with their index."""
+    if shards == 1:
+        torch.save(tensors, folder / "pytorch_model.bin", _use_new_zipfile_serialization=archive)
+        return
+    files = [f"pytorch_model-{number + 1:05}-of-{shards:05}.bin" for number in range(shards)]
+    weight_map = {name: files[number % shards] for number, name in enumerate(tensors)}
+    for file in files:
+        part = {name: tensor for name, tensor in tensors.items() if weight_map[name] == file}
+        torch.save(part, folder / file, _use_new_zipfile_serialization=archive)
+    index = {"metadata": {"total_size": 0}, "weight_map": weight_map}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+
+
 def assert_one_line(folder: Path, fault: str) -> None:
     """Loading `folder` fails with one line that begins with it and the fault."""
+    assert_fault(folder, f"{folder}: {fault}")
+
+
+def assert_fault(folder: Path, fault: str) -> None:
+    """Loading `folder` fails with one line that begins with the fault and says what to do."""
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(folder)
-    assert str(caught.value).startswith(f"{folder}: {fault}")
+    assert str(caught.value).startswith(fault)
     assert "\n" not in str(caught.value)
     assert ";" in str(caught.value)

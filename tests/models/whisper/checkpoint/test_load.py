@@ -1,5 +1,6 @@
-"""Which kind of model a name, a path or an id means, and that none but a first conversion needs PyTorch."""
+"""Which kind of model a name, a path or an id means, and that none needs PyTorch."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from whisper.model import Whisper
 import max_whisper.models.whisper.checkpoint.load as loading
 from max_whisper.errors import CheckpointError
 from max_whisper.models.whisper.checkpoint import expected_shapes, load_checkpoint, load_outline
+from max_whisper.models.whisper.checkpoint.huggingface import huggingface_name
 from max_whisper.models.whisper.checkpoint.official import OFFICIAL_MODELS
 from max_whisper.models.whisper.dimensions import ModelDimensions
 
@@ -153,7 +155,7 @@ def test_the_bundled_model_is_read_from_the_package(
     assert (checkpoint.name, checkpoint.path.name) == ("nano", "nano.safetensors")
 
 
-def test_no_form_but_a_first_conversion_imports_pytorch(
+def test_no_form_needs_pytorch(
     native_file: Path,
     huggingface_folder: Path,
     dims: ModelDimensions,
@@ -161,22 +163,30 @@ def test_no_form_but_a_first_conversion_imports_pytorch(
     run_python: Callable[..., list[str]],
     tmp_path: Path,
 ) -> None:
+    """Every form loads in a process that cannot import it."""
     model = build_reference(dims)
-    converted = tmp_path / "model.pt"
-    torch.save({"dims": dict(model.dims.__dict__), "model_state_dict": model.state_dict()}, converted)
-    load_checkpoint(converted)
+    saved = {"dims": dict(model.dims.__dict__), "model_state_dict": model.state_dict()}
+    torch.save(saved, tmp_path / "model.pt")
+    torch.save(saved, tmp_path / "legacy.pt", _use_new_zipfile_serialization=False)
+    bin_folder = tmp_path / "bin"
+    shutil.copytree(huggingface_folder, bin_folder)
+    (bin_folder / "model.safetensors").unlink()
+    names = {f"model.{huggingface_name(name)}": tensor for name, tensor in model.state_dict().items()}
+    torch.save(names, bin_folder / "pytorch_model.bin")
+    forms = [native_file, huggingface_folder, tmp_path / "model.pt", tmp_path / "legacy.pt", bin_folder]
     printed = run_python(
         f"""
         import sys
+        sys.modules["torch"] = None
         from max_whisper.models.whisper.checkpoint import load_checkpoint
-        for model in {[str(native_file), str(huggingface_folder), str(converted)]}:
+        for model in {[str(form) for form in forms]}:
             checkpoint = load_checkpoint(model)
             total = sum(float(abs(array).sum()) for array in checkpoint.weights.values())
-            print(checkpoint.name, len(checkpoint.weights), total > 0, "torch" in sys.modules)
+            print(checkpoint.name, len(checkpoint.weights), total > 0)
         """
     )
     count = len(model.state_dict())
-    assert printed == [f"{name} {count} True False" for name in ("own", "folder", "model")]
+    assert printed == [f"{name} {count} True" for name in ("own", "folder", "model", "legacy", "bin")]
 
 
 def test_progress_may_be_left_out(native_file: Path) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.numpy import load_file
 
 from max_whisper.errors import CheckpointError
 from max_whisper.models.whisper.checkpoint import load_checkpoint
@@ -84,18 +86,23 @@ def hub(huggingface_folder: Path) -> Iterator[Hub]:
         hub.shutdown()
 
 
+def hub_environment(hub: Hub, folder: Path) -> dict[str, str]:
+    """What leads the hub's library to our hub, with a cache in `folder`."""
+    return {
+        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
+        "HF_HOME": str(folder / "hub"),
+        "HF_HUB_CACHE": str(folder / "hub"),
+        "HF_HUB_OFFLINE": "0",
+        "TRANSFORMERS_OFFLINE": "0",
+    }
+
+
 def test_repositories_of_the_hub(
     hub: Hub, weights: dict[str, np.ndarray], run_python: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     """Fetched, refused, and with the hub gone: kept, out of reach."""
     pytest.importorskip("huggingface_hub")
-    environment = {
-        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
-        "HF_HOME": str(tmp_path / "hub"),
-        "HF_HUB_CACHE": str(tmp_path / "hub"),
-        "HF_HUB_OFFLINE": "0",
-        "TRANSFORMERS_OFFLINE": "0",
-    }
+    environment = hub_environment(hub, tmp_path)
     loaded = f"me/small {len(weights)} False"
     assert run_python(LOAD.format(models=["me/small", "you/none"]), **environment) == [
         FETCHING.format("me/small"),
@@ -112,6 +119,24 @@ def test_repositories_of_the_hub(
     assert kept == [FETCHING.format("me/small"), loaded, FETCHING.format("me/other")]
     assert failed.startswith("me/other: cannot be fetched from the Hugging Face Hub (")
     assert failed.endswith("); check the network, or give the path of a downloaded folder")
+
+
+def test_a_repository_without_safetensors(
+    hub: Hub, huggingface_folder: Path, run_python: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """`pytorch_model.bin` is fetched there, and only there; with the hub gone it is found where it was kept."""
+    pytest.importorskip("huggingface_hub")
+    tensors = load_file(huggingface_folder / "model.safetensors")
+    torch.save({name: torch.from_numpy(array) for name, array in tensors.items()}, hub.folder / "pytorch_model.bin")
+    (huggingface_folder / "model.safetensors").unlink()
+    environment = hub_environment(hub, tmp_path)
+    expected = [FETCHING.format("me/small"), f"me/small {len(tensors)} False"]
+    assert run_python(LOAD.format(models=["me/small"]), **environment) == expected
+    assert hub.served == {"config.json", "pytorch_model.bin"}
+
+    hub.shutdown()
+    hub.server_close()
+    assert run_python(LOAD.format(models=["me/small"]), **environment) == expected
 
 
 def test_without_the_hubs_library(monkeypatch: pytest.MonkeyPatch) -> None:
