@@ -1,10 +1,10 @@
 """An operation's own memory: one block, allocated once, of which views are taken one after the other."""
 
-from std.math import ceildiv
+from std.math import ceildiv, max
 from std.memory import alloc
 from std.sys import size_of
 
-from .views import Bytes, Data, View
+from .views import Bytes, View
 
 comptime ALIGNMENT = 64  # bytes: a line of the cache, and the widest register
 
@@ -24,13 +24,12 @@ struct Arena(Copyable):
     @staticmethod
     def measure() -> Self:
         """One whose views must not be read; after a layout `used` is the size it takes."""
-        return Self(Bytes(Data[DType.uint8](unsafe_from_address=ALIGNMENT), 1, 0, 0), 0, True)
+        return Self(Bytes.at(ALIGNMENT, 1, 0), 0, True)
 
     @staticmethod
     def allocate(size: Int) -> Self:
         """One of so many bytes, of unknown content; `free` gives them back."""
-        var data = Data[DType.uint8](unsafe_from_address=Int(alloc[UInt8](max(size, 1), alignment=ALIGNMENT)))
-        return Self(Bytes(data, 1, size, size), 0, False)
+        return Self(Bytes.at(Int(alloc[UInt8](max(size, 1), alignment=ALIGNMENT)), 1, size), 0, False)
 
     @staticmethod
     def of(bytes: Bytes) -> Self:

@@ -30,6 +30,12 @@ struct View[dtype: DType](ImplicitlyCopyable):
     var columns: Int
     var stride: Int
 
+    @staticmethod
+    @always_inline
+    def at(address: Int, rows: Int, columns: Int) -> Self:
+        """A matrix without gaps at an address: of memory just allocated, of an array, or given by C."""
+        return Self(Data[Self.dtype](unsafe_from_address=address), rows, columns, columns)
+
     @always_inline
     def load[width: Int = 1](self, row: Int, column: Int) -> SIMD[Self.dtype, width]:
         """Values of a row from `column` on."""
@@ -87,7 +93,7 @@ struct View[dtype: DType](ImplicitlyCopyable):
         comptime size = size_of[Scalar[Self.dtype]]()
         comptime other_size = size_of[Scalar[other]]()
         debug_assert(
-            self.columns * size % other_size == 0 and self.stride * size % other_size == 0,
+            self.columns * size % other_size == 0 and (self.stride * size % other_size == 0 or self.rows <= 1),
             "rows of ",
             self.columns * size,
             " bytes, ",
@@ -117,6 +123,12 @@ struct View[dtype: DType](ImplicitlyCopyable):
         self._check(row, byte, 1, len(values) * size_of[Scalar[other]]())
         var place = self.data.unsafe_offset(row * self.stride + byte)
         place.unsafe_bitcast[Scalar[other]]().unsafe_store(values)
+
+    @always_inline
+    def pointer(self, row: Int, column: Int) -> Data[Self.dtype]:
+        """An element's place, for atomic operations."""
+        self._check(row, column, 1, 1)
+        return self.data.unsafe_offset(row * self.stride + column)
 
     def fill(self, value: Scalar[Self.dtype]):
         """Give every element a value."""
@@ -157,7 +169,7 @@ def view_of[dtype: DType, rank: Int, //](tensor: ManagedTensorSlice[dtype=dtype,
     comptime for i in range(rank - 1):
         rows *= shape[i]
     var columns = shape[rank - 1]
-    return View[dtype](Data[dtype](unsafe_from_address=Int(tensor.unsafe_ptr())), rows, columns, columns)
+    return View[dtype].at(Int(tensor.unsafe_ptr()), rows, columns)
 
 
 @always_inline
