@@ -13,11 +13,11 @@ from std.math import ceildiv, max, min
 from std.memory import bitcast
 
 from ..memory.arena import Arena
+from ..memory.team import Team, in_team
 from ..memory.views import View, row_of, view_of
 from ..spectrum.complex import LANES, Lanes
 from ..spectrum.framing import COLUMNS, FRAMES, HOP, WINDOW, transpose_hops
 from ..spectrum.power_spectrum import BINS, PowerSpectrum, Scratch
-from ..team import Team, in_team
 
 comptime LEAST_POWER = 1e-10  # a smaller one is not told from none
 
@@ -156,5 +156,5 @@ struct Log10Mel:
 
             team.share(n_parts, compute_part)
 
-        in_team["plain"](n_threads, 1, compute_parts)
+        in_team(n_threads, 1, compute_parts)
         arena.free()
