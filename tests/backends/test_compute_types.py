@@ -15,7 +15,7 @@ from max_whisper import packed_weights
 from max_whisper.backends.fused import FusedModel
 from max_whisper.backends.max import MaxModel
 from max_whisper.checkpoint import load_checkpoint
-from max_whisper.decoding.on_device import ChoiceRules
+from max_whisper.decoding.on_device import TokenRules
 from max_whisper.errors import OptionError
 from max_whisper.graphs.packing import Packing
 from max_whisper.progress import Step
@@ -46,7 +46,7 @@ def test_the_model_itself_finds_what_python_finds(
     fast: Transcriber, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     itself = [fast.transcribe(path, **options) for path in RECORDINGS]
-    monkeypatch.setattr(ChoiceRules, "of", lambda *rules, **tokens: None)
+    monkeypatch.setattr(TokenRules, "of", lambda *rules, **tokens: None)
     for path, ours in zip(RECORDINGS, itself, strict=True):
         expected = fast.transcribe(path, **options)
         assert [segment.tokens for segment in ours.segments] == [segment.tokens for segment in expected.segments]

@@ -7,13 +7,13 @@ import pytest
 
 from max_whisper.backends.fused import FusedModel
 from max_whisper.decoding.greedy import GreedySearch
-from max_whisper.decoding.on_device import ChoiceRules
+from max_whisper.decoding.on_device import TokenRules
 from max_whisper.decoding.rules import LogitRule, NoRepeatNgrams, RepetitionPenalty, SuppressBlank
 from tests.graphs.stepwise import PROMPTS, RULES, TOKENIZER, assert_same_texts, stepwise
 
 
-def choice_rules(rules: list[LogitRule]) -> ChoiceRules | None:
-    return ChoiceRules.of(rules, end=TOKENIZER.eot, no_speech=TOKENIZER.no_speech)
+def token_rules(rules: list[LogitRule]) -> TokenRules | None:
+    return TokenRules.of(rules, end_of_text=TOKENIZER.eot, no_speech=TOKENIZER.no_speech)
 
 
 @pytest.mark.parametrize("rules", RULES)
@@ -21,7 +21,7 @@ def test_it_chooses_what_rules_and_search_choose(
     fused_tiny: FusedModel, noise: Callable[..., np.ndarray], rules: str
 ) -> None:
     log_mel = noise(4)
-    numbers = choice_rules(RULES[rules])
+    numbers = token_rules(RULES[rules])
     assert numbers is not None
     texts = fused_tiny.decode_greedily(fused_tiny.encode(log_mel), PROMPTS, numbers)
     assert_same_texts(texts, stepwise(fused_tiny, log_mel, PROMPTS, RULES[rules], lambda: GreedySearch(TOKENIZER.eot)))
@@ -29,4 +29,4 @@ def test_it_chooses_what_rules_and_search_choose(
 
 @pytest.mark.parametrize("rule", [RepetitionPenalty(1.1, TOKENIZER.eot), NoRepeatNgrams(3, TOKENIZER.eot)])
 def test_other_rules_are_left_to_python(rule: LogitRule) -> None:
-    assert choice_rules([SuppressBlank(TOKENIZER), rule]) is None
+    assert token_rules([SuppressBlank(TOKENIZER), rule]) is None

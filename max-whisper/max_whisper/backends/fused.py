@@ -12,8 +12,9 @@ from max_whisper.backends.max import MaxDecoderState, MaxFeatures, MaxModel
 from max_whisper.checkpoint import Checkpoint
 from max_whisper.decoding.beam import candidates
 from max_whisper.decoding.hypothesis import Hypothesis
-from max_whisper.decoding.on_device import ChoiceRules, Prompts, Texts
+from max_whisper.decoding.on_device import Prompts, Texts, TokenRules
 from max_whisper.dimensions import ModelDimensions
+from max_whisper.graphs.fused import SAMPLING_INPUTS
 from max_whisper.graphs.packing import SIDE
 from max_whisper.progress import Progress, silent
 from max_whisper.runtime import Device, has_fused_graphs, load_fused_graphs
@@ -65,37 +66,37 @@ class FusedModel(MaxModel):
         cache = self._cache_for(features.batch * group, self.dims.n_text_ctx + max(padding))
         return FusedDecoderState(self._graphs.decoder, self._device, self.dims, [cache], cross, group, padding)
 
-    def decode_greedily(self, features: MaxFeatures, prompts: Prompts, rules: ChoiceRules) -> list[Texts]:
+    def decode_greedily(self, features: MaxFeatures, prompts: Prompts, rules: TokenRules) -> list[Texts]:
         """The windows' texts to their ends; see TextDecoder."""
         assert self._graphs.greedy is not None
         cache = self._cache_for(features.batch, self.dims.n_text_ctx + max(prompts.padding))
-        results = self._graphs.greedy.execute(cache, *_inputs(prompts, rules), *self._cross(features))
+        results = self._graphs.greedy.execute(cache, *sampling_inputs(prompts, rules).values(), *self._cross(features))
         texts = []
         for row, count, total, prob in zip(*(result.to_numpy() for result in results), strict=True):
             tokens = row[:count].tolist()
-            has_ended = tokens[-1] == rules.end
+            has_ended = tokens[-1] == rules.end_of_text
             text = Hypothesis(tokens[:-1] if has_ended else tokens, float(total), has_ended)
             texts.append(Texts([text], float(prob)))
         return texts
 
     def decode_with_beams(
-        self, features: MaxFeatures, prompts: Prompts, rules: ChoiceRules, beam_size: int, enough: int
+        self, features: MaxFeatures, prompts: Prompts, rules: TokenRules, beam_size: int, max_candidates: int
     ) -> list[Texts]:
         """The candidates of the windows' texts; see TextDecoder."""
         assert self._graphs.beams is not None
         windows, context = features.batch, self.dims.n_text_ctx
         cache = self._cache_for(windows * beam_size, context + max(prompts.padding))
-        shape = (windows, enough + beam_size)
+        shape = (windows, max_candidates + beam_size)
         tokens = driver.Buffer(DType.int64, (*shape, context), self._device)
         lengths = driver.Buffer(DType.int64, shape, self._device)
         sums = driver.Buffer(DType.float32, shape, self._device)
         (probs,) = self._graphs.beams.execute(
-            cache, tokens, lengths, sums, *_inputs(prompts, rules), *self._cross(features)
+            cache, tokens, lengths, sums, *sampling_inputs(prompts, rules).values(), *self._cross(features)
         )
         results = []
         for *texts, prob in zip(*(values.to_numpy() for values in (tokens, lengths, sums, probs)), strict=True):
             hypotheses = [
-                Hypothesis(row[:length].tolist(), float(total), number < enough)
+                Hypothesis(row[:length].tolist(), float(total), number < max_candidates)
                 for number, (row, length, total) in enumerate(zip(*texts, strict=True))
                 if length >= 0
             ]
@@ -113,19 +114,22 @@ class FusedModel(MaxModel):
         return self._cache[:size].view(DType.uint8, shape)
 
 
-def _inputs(prompts: Prompts, rules: ChoiceRules) -> list[driver.Buffer]:
-    """What the graphs `greedy` and `beams` are told; see `build_fused_graphs`."""
-    numbers = [prompts.start, rules.no_speech, rules.end]
-    numbers += [-1 if token is None else token for token in (rules.timestamps, rules.latest_first)]
-    arrays = [
-        prompts.tokens,
-        np.array(prompts.padding, dtype=np.int64),
-        np.array(prompts.limits, dtype=np.int64),
-        rules.forbidden,
-        rules.forbidden_first,
-        np.array(numbers, dtype=np.int64),
-    ]
-    return [driver.Buffer.from_numpy(array) for array in arrays]
+def sampling_inputs(prompts: Prompts, rules: TokenRules) -> dict[str, driver.Buffer]:
+    """The prompts and the rules as `graphs.fused.SAMPLING_INPUTS`."""
+    none = -1
+    values = {
+        "prompts": prompts.tokens,
+        "padding": prompts.padding,
+        "max_new_tokens": prompts.max_new_tokens,
+        "suppress_tokens": rules.suppress_tokens,
+        "begin_suppress_tokens": rules.begin_suppress_tokens,
+        "sot_index": prompts.sot_index,
+        "no_speech_token": rules.no_speech,
+        "end_of_text": rules.end_of_text,
+        "first_timestamp": none if rules.first_timestamp is None else rules.first_timestamp,
+        "last_initial_timestamp": none if rules.last_initial_timestamp is None else rules.last_initial_timestamp,
+    }
+    return {name: driver.Buffer.from_numpy(np.array(values[name], dtype=np.int64)) for name in SAMPLING_INPUTS}
 
 
 class FusedDecoderState(MaxDecoderState):

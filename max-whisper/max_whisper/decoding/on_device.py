@@ -17,8 +17,8 @@ class Prompts:
 
     tokens: np.ndarray  # int64 [windows, n]; the shorter ones have others before them that stand for nothing
     padding: Sequence[int]  # for each window, how many those are
-    start: int  # which of the n tokens is <|startoftranscript|>
-    limits: Sequence[int]  # for each window, the most tokens to choose
+    sot_index: int  # which of the n tokens is <|startoftranscript|>
+    max_new_tokens: Sequence[int]  # for each window, the most tokens that are chosen
 
 
 @dataclass(frozen=True)
@@ -30,46 +30,46 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class ChoiceRules:
-    """What may come next, as numbers."""
+class TokenRules:
+    """The rules of the next token as numbers, with which a model applies them by itself."""
 
-    end: int  # the token that ends a text
-    no_speech: int  # the token of a window without speech
-    forbidden: np.ndarray  # int64 [n], ascending, tokens that never come
-    forbidden_first: np.ndarray  # int64 [n], ascending, tokens that do not come first
-    timestamps: int | None  # the first timestamp, where there are rules for them
-    latest_first: int | None  # the latest timestamp that a text may begin with
+    end_of_text: int
+    no_speech: int  # <|nospeech|>, the token of a window without speech
+    suppress_tokens: np.ndarray  # int64 [n], ascending, tokens that never come
+    begin_suppress_tokens: np.ndarray  # int64 [n], ascending, tokens that do not come first
+    first_timestamp: int | None  # where there are rules for timestamps
+    last_initial_timestamp: int | None  # the latest timestamp that a text may begin with
 
     @classmethod
-    def of(cls, rules: Sequence[LogitRule], *, end: int, no_speech: int) -> "ChoiceRules | None":
-        """The rules as numbers; None where there are others than those that can be told so."""
-        forbidden, first = set[int](), set[int]()
-        timestamps, latest = None, None
+    def of(cls, rules: Sequence[LogitRule], *, end_of_text: int, no_speech: int) -> "TokenRules | None":
+        """The rules as numbers; None where there is a rule that numbers cannot tell."""
+        suppressed, at_begin = set[int](), set[int]()
+        first, last_initial = None, None
         for rule in rules:
             if isinstance(rule, SuppressTokens):
-                forbidden.update(rule.tokens.tolist())
+                suppressed.update(rule.tokens.tolist())
             elif isinstance(rule, SuppressBlank):
-                first.update(rule.tokens.tolist())
+                at_begin.update(rule.tokens.tolist())
             elif isinstance(rule, TimestampRules):
-                forbidden.add(rule.no_timestamps)
-                timestamps = rule.begin
-                latest = None if rule.max_initial is None else rule.begin + rule.max_initial
+                suppressed.add(rule.no_timestamps)
+                first = rule.begin
+                last_initial = None if rule.max_initial is None else rule.begin + rule.max_initial
             else:
                 return None
-        never, not_first = (np.array(sorted(tokens), dtype=np.int64) for tokens in (forbidden, first))
-        return cls(end, no_speech, never, not_first, timestamps, latest)
+        never, not_first = (np.array(sorted(tokens), dtype=np.int64) for tokens in (suppressed, at_begin))
+        return cls(end_of_text, no_speech, never, not_first, first, last_initial)
 
 
 @runtime_checkable
 class TextDecoder(Protocol):
     """A SpeechModel that can decode to the end of the texts by itself."""
 
-    def decode_greedily(self, features: AudioFeatures, prompts: Prompts, rules: ChoiceRules) -> list[Texts]:
+    def decode_greedily(self, features: AudioFeatures, prompts: Prompts, rules: TokenRules) -> list[Texts]:
         """For each window one text, always with the most probable token, as GreedySearch chooses it."""
         ...
 
     def decode_with_beams(
-        self, features: AudioFeatures, prompts: Prompts, rules: ChoiceRules, beam_size: int, enough: int
+        self, features: AudioFeatures, prompts: Prompts, rules: TokenRules, beam_size: int, max_candidates: int
     ) -> list[Texts]:
-        """For each window the candidates of BeamSearch, which ends when `enough` texts have ended."""
+        """For each window the candidates of BeamSearch, which ends when `max_candidates` texts have ended."""
         ...

@@ -33,6 +33,20 @@ dotprod: Arm's dot products of int8. plain: registers of 128 bits, which every C
 Where there is no product of int8 or of bfloat16, the values are widened to int16 or float32 first.
 """
 
+SAMPLING_INPUTS: dict[str, tuple[str, ...]] = {
+    "prompts": ("windows", "length"),
+    "padding": ("windows",),  # how many of a prompt's first tokens stand for nothing
+    "max_new_tokens": ("windows",),
+    "suppress_tokens": ("suppressed",),  # tokens that never come, ascending
+    "begin_suppress_tokens": ("suppressed_at_begin",),  # tokens that do not come first, ascending
+    "sot_index": (),  # which token of each prompt is <|startoftranscript|>
+    "no_speech_token": (),
+    "end_of_text": (),  # the token that ends a text
+    "first_timestamp": (),  # -1 where there are no rules for timestamps
+    "last_initial_timestamp": (),  # the latest timestamp that a text may begin with; -1 where there is no limit
+}
+"""Inputs of the graphs `greedy` and `beams`, int64; the operations have them by these names, in this order."""
+
 
 def block_bytes(packing: Packing) -> int:
     """Bytes of one head's keys or values of 32 positions."""
@@ -74,14 +88,9 @@ def build_fused_graphs(dims: ModelDimensions, *, packing: Packing, instructions:
         many of the first tokens stand for nothing, int64 [windows]; int64 [positions]; the slot that holds each
         position of a hypothesis, uint16 [windows, slots, capacity]; the output of cross_attention
         -> logits [windows, group, positions, n_vocab].
-    greedy: caches [windows, n_text_layer, bytes], of which nothing is read; prompts int64 [windows, length]; how many
-        of the first tokens stand for nothing, int64 [windows]; the most tokens to choose, int64 [windows]; tokens
-        that never come, int64 [forbidden]; those that do not come first, int64 [at_first]; int64 [5], which token of
-        the prompts is <|startoftranscript|>, the token of no speech, the end of the text, the first timestamp or -1
-        where there are no rules for them, and the latest timestamp that may come first or -1; the output of
-        cross_attention
-        -> tokens int64 [windows, n_text_ctx], how many of them count, int64 [windows], the sum of their natural log
-        probabilities, float64 [windows], and the probability of no speech, float32 [windows].
+    greedy: caches [windows, n_text_layer, bytes], nothing of which is read; SAMPLING_INPUTS; the output of
+        cross_attention -> tokens int64 [windows, n_text_ctx], how many of them count, int64 [windows], the sum of
+        their natural log probabilities, float64 [windows], and the probability of no speech, float32 [windows].
     beams: caches [windows * beams, n_text_layer, bytes]; to be filled, texts int64 [windows, texts, n_text_ctx], their
         lengths, int64 [windows, texts], and the sums of their natural log probabilities, float32 [windows, texts], as
         `decoder_beams` has them; then as greedy -> the probability of no speech, float32 [windows].
@@ -138,17 +147,12 @@ def build_fused_graphs(dims: ModelDimensions, *, packing: Packing, instructions:
         step = {**parameters(packing.tokens, decoding), "audio": dims.n_audio_ctx}
         graph.output(*ops.inplace_custom("decoder_step", cpu, values, [logits], step))
 
-    choosing = {**step, "n_vocab": dims.n_vocab}
-    inputs_of_choice = [
-        tensor(DType.int64, "windows", "length"),
-        tensor(DType.int64, "windows"),
-        tensor(DType.int64, "windows"),
-        tensor(DType.int64, "forbidden"),
-        tensor(DType.int64, "at_first"),
-        tensor(DType.int64, 5),
+    sampling = {**step, "n_vocab": dims.n_vocab}
+    sampling_inputs = [
+        *(tensor(DType.int64, *shape) for shape in SAMPLING_INPUTS.values()),
         tensor(DType.uint8, "windows", dims.n_text_layer, bytes_of_cross),
     ]
-    input_types = [BufferType(DType.uint8, ["windows", dims.n_text_layer, "bytes"], cpu), *inputs_of_choice]
+    input_types = [BufferType(DType.uint8, ["windows", dims.n_text_layer, "bytes"], cpu), *sampling_inputs]
     with Graph("greedy", input_types=input_types, module=module) as graph:
         caches, *tensors = graph.inputs
         values = [caches.buffer, *(value.tensor for value in tensors), *map(weight, names)]
@@ -158,18 +162,18 @@ def build_fused_graphs(dims: ModelDimensions, *, packing: Packing, instructions:
             tensor(DType.float64, "windows"),
             tensor(DType.float32, "windows"),
         ]
-        graph.output(*ops.inplace_custom("decoder_greedy", cpu, values, results, choosing))
+        graph.output(*ops.inplace_custom("decoder_greedy", cpu, values, results, sampling))
 
     input_types = [
         BufferType(DType.uint8, ["rows", dims.n_text_layer, "bytes"], cpu),
         BufferType(DType.int64, ["windows", "texts", dims.n_text_ctx], cpu),
         BufferType(DType.int64, ["windows", "texts"], cpu),
         BufferType(DType.float32, ["windows", "texts"], cpu),
-        *inputs_of_choice,
+        *sampling_inputs,
     ]
     with Graph("beams", input_types=input_types, module=module) as graph:
         buffers, tensors = graph.inputs[:4], graph.inputs[4:]
         values = [*(value.buffer for value in buffers), *(value.tensor for value in tensors), *map(weight, names)]
         probs = tensor(DType.float32, "windows")
-        graph.output(*ops.inplace_custom("decoder_beams", cpu, values, [probs], choosing))
+        graph.output(*ops.inplace_custom("decoder_beams", cpu, values, [probs], sampling))
     return module

@@ -4,6 +4,6 @@ from .convolutions import *
 from .cross_attention import *
 from .decoder import *
 from .encoder import *
-from .few_rows_linear import *
+from .operations.few_rows_linear import *
 from .greedy import *
-from .log_mel import *
+from .operations.log_mel import *

@@ -1,0 +1,212 @@
+"""Beam search from the prompts to the end of the texts in one operation, as decoding/beam.py has it.
+
+The search of each window is sampling/beam_search.mojo's; here the hypotheses of all windows go through the decoder together.
+A window that has ended leaves the batch: those that go on are computed as the first rows of the step. backends/fused.py calls
+this by the graph `beams`.
+"""
+
+import extensibility
+from extensibility import InputTensor, OutputTensor, _MutableInputTensor as MutableInputTensor
+from max.gpu.host import DeviceContext
+from std.math import ceildiv, max
+
+from ..attention.caches import Text
+from ..matmul.tiles import SIDE
+from ..memory.arena import Arena
+from ..memory.views import View, row_of, view_of
+from ..sampling.beam_search import BeamSearch, Candidates
+from ..sampling.logit_rules import LogitRules
+from ..sampling.sampler import Sampler
+from .decoder import decoder_of
+from .prompts import NextTokens, PrefillMemory, Prompts
+
+comptime NAME = "decoder_beams"
+
+
+@fieldwise_init
+struct Memory(ImplicitlyCopyable):
+    """What the operation needs beside a step's own memory."""
+
+    var sampler: Sampler
+    var prefill: PrefillMemory
+    var next: NextTokens
+    var texts: View[DType.int64]  # [windows * 2 * beams, tokens], see `BeamSearch`
+    var cache_indirection: View[DType.uint16]  # [windows * beams, capacity], see `BeamSearch`
+
+    @staticmethod
+    def take(mut arena: Arena, prompts: Prompts, rules: LogitRules, beams: Int, n_threads: Int) -> Self:
+        var windows, most = prompts.windows(), prompts.most_new_tokens()
+        var rows = windows * max(2, beams)  # 2 of each prompt; later steps have one of each hypothesis
+        return Self(
+            Sampler.take(arena, rules, k=beams + 1, rows=rows, n_threads=n_threads),
+            PrefillMemory.take(arena, prompts),
+            NextTokens.take(arena, windows, beams),
+            arena.take[DType.int64](windows * 2 * beams, most),
+            arena.take[DType.uint16](windows * beams, ceildiv(prompts.length() + most, SIDE) * SIDE),
+        )
+
+
+@extensibility.register("decoder_beams")
+struct DecoderBeams:
+    """Decode windows to the end of their texts by beam search.
+
+    no_speech_probs: float32 [windows]. caches: uint8 [windows * beams, layers, bytes], nothing of which is read. The texts are
+    written to three buffers: tokens int64 [windows, max_candidates + beams, n_text_ctx], first the texts that ended, of which
+    `max_candidates` have to, then the hypotheses that went on, the most probable first; lengths int64 [windows,
+    max_candidates + beams], -1 where there is no text, the end of the text not counted; sum_logprobs float32 [windows,
+    max_candidates + beams], of the tokens' natural log probabilities, the end of the text counted in. The other inputs are
+    those of `decoder_greedy`.
+    """
+
+    @staticmethod
+    def execute[
+        target: StaticString, instructions: StaticString, weight: DType, audio: Int, n_vocab: Int
+    ](
+        no_speech_probs: OutputTensor[dtype=DType.float32, rank=1, ...],
+        caches: MutableInputTensor[dtype=DType.uint8, rank=3, ...],
+        tokens: MutableInputTensor[dtype=DType.int64, rank=3, ...],
+        lengths: MutableInputTensor[dtype=DType.int64, rank=2, ...],
+        sum_logprobs: MutableInputTensor[dtype=DType.float32, rank=2, ...],
+        prompts: InputTensor[dtype=DType.int64, rank=2, ...],
+        padding: InputTensor[dtype=DType.int64, rank=1, ...],
+        max_new_tokens: InputTensor[dtype=DType.int64, rank=1, ...],
+        suppress_tokens: InputTensor[dtype=DType.int64, rank=1, ...],
+        begin_suppress_tokens: InputTensor[dtype=DType.int64, rank=1, ...],
+        sot_index: Int64,
+        no_speech_token: Int64,
+        end_of_text: Int64,
+        first_timestamp: Int64,
+        last_initial_timestamp: Int64,
+        cross: InputTensor[dtype=DType.uint8, rank=3, ...],
+        parameters: InputTensor[dtype=DType.uint8, rank=2, ...],
+        embedding: InputTensor[dtype=DType.uint8, rank=1, ...],
+        positional_embedding: InputTensor[dtype=DType.float32, rank=2, ...],
+        ctx: DeviceContext,
+    ) raises:
+        var decoder = decoder_of[instructions, weight, audio](
+            n_vocab, caches, cross, parameters, embedding, positional_embedding
+        )
+        var given = Prompts(
+            view_of(prompts),
+            row_of(padding),
+            row_of(max_new_tokens),
+            Int(sot_index),
+            Int(no_speech_token),
+            positional_embedding.shape()[0],
+        )
+        var rules = LogitRules(
+            n_vocab,
+            row_of(suppress_tokens),
+            row_of(begin_suppress_tokens),
+            Int(end_of_text),
+            Int(first_timestamp),
+            Int(last_initial_timestamp),
+        )
+        given.check(NAME, n_vocab, tokens.shape()[2])
+        rules.check(NAME)
+        var windows = given.windows()
+        var beams = caches.shape()[0] // windows
+        _check_beams(caches.shape()[0], windows, n_vocab)
+        var n_texts = tokens.shape()[1]
+        _check_texts("tokens", tokens.shape()[0], n_texts, windows, n_texts, beams)
+        _check_texts("lengths", lengths.shape()[0], lengths.shape()[1], windows, n_texts, beams)
+        _check_texts("sum_logprobs", sum_logprobs.shape()[0], sum_logprobs.shape()[1], windows, n_texts, beams)
+        var most = given.most_new_tokens()
+        decoder.check_capacity(NAME, given.length() + most - 1)
+
+        var measured = Arena.measure()
+        var unread = Memory.take(measured, given, rules, beams, decoder.n_threads)
+        var prompt = given.text(unread.next.active, beams, unread.cache_indirection, decoder.width)
+        var last = Text(
+            windows,
+            beams,
+            beams,
+            1,
+            decoder.width,
+            given.length() + most - 2,
+            given.padding,
+            unread.next.active,
+            unread.cache_indirection,
+        )
+        var step_size = max(decoder.memory_size(prompt, 2), decoder.memory_size(last, 1))
+        var arena = Arena.allocate(measured.used + step_size)
+        var memory = Memory.take(arena, given, rules, beams, decoder.n_threads)
+        var step_memory = arena.take[DType.uint8](1, step_size)
+        var sampler, next = memory.sampler, memory.next
+        next.begin()
+        var searches = List[BeamSearch]()
+        for window in range(windows):
+            var candidates = Candidates(
+                view_of(tokens).rows_from(window * n_texts, n_texts),
+                view_of(lengths).row(window),
+                view_of(sum_logprobs).row(window),
+            )
+            searches.append(
+                BeamSearch(
+                    beams,
+                    given.length(),
+                    memory.texts.rows_from(window * 2 * beams, 2 * beams),
+                    memory.cache_indirection.rows_from(window * beams, beams),
+                    candidates,
+                )
+            )
+
+        prompt = given.text(next.active, beams, memory.cache_indirection, decoder.width)
+        given.prefill(decoder, prompt, sampler, memory.prefill, step_memory, row_of(no_speech_probs))
+        var n_active = windows
+        for step in range(most):
+            var n_next = 0
+            var cache_length = given.length() + step
+            for index in range(n_active):
+                var window = Int(next.active[index])
+                # Of the prompt there is one row, and the window's text is in the last slot.
+                var first_row = 2 * window + 2 - beams if step == 0 else index * beams
+                var is_enough = searches[window].extend(sampler, first_row, cache_length)
+                if is_enough or step + 1 == Int(given.max_new_tokens[window]):
+                    searches[window].finish()
+                    continue
+                next.active[n_next] = Int64(window)
+                for i in range(beams):
+                    var row = n_next * beams + searches[window].slots[i]
+                    var text = searches[window].text(i)
+                    next.tokens.store(row, 0, text[step])
+                    next.position_ids.store(row, 0, Int64(given.position_id(window, cache_length)))
+                    sampler.allow(row, rules.allowed_after(text))
+                n_next += 1
+            n_active = n_next
+            if n_active == 0:
+                break
+            var text = Text(
+                n_active,
+                beams,
+                beams,
+                1,
+                decoder.width,
+                cache_length,
+                given.padding,
+                next.active,
+                memory.cache_indirection,
+            )
+            decoder.sample(text, next.tokens, next.position_ids, next.positions, step_memory, sampler)
+        arena.free()
+
+
+def _check_beams(rows: Int, windows: Int, n_vocab: Int) raises:
+    """That the caches have rows of as many beams for each window, and that there are as many tokens to choose from."""
+    var beams = rows // windows
+    if beams == 0 or rows % windows:
+        raise Error(NAME, ": caches have ", rows, " rows; they must be a multiple of the prompts' ", windows, " windows")
+    if beams + 1 > n_vocab or beams > 65535:
+        raise Error(
+            NAME, ": caches have rows of ", beams, " beams for each window; they must be fewer than the vocabulary's ", n_vocab,
+            " tokens, and at most 65535",
+        )
+
+
+def _check_texts(name: StaticString, rows: Int, columns: Int, windows: Int, n_texts: Int, beams: Int) raises:
+    """That a buffer has room for the texts of all windows: those that end, and one of each beam."""
+    if rows != windows or columns != n_texts or columns < beams:
+        raise Error(
+            NAME, ": ", name, " is of ", rows, " windows and ", columns, " texts; it must be of ", windows, " windows and ",
+            n_texts, " texts as tokens is, at least as many as the ", beams, " beams",
+        )

@@ -1,0 +1,148 @@
+"""Greedy decoding from the prompts to the end of the texts in one operation, as decoding/greedy.py has it.
+
+Each step takes the most probable token that the rules allow. A window that has ended leaves the batch: those that go on are
+computed as the first rows of the step. backends/fused.py calls this by the graph `greedy`.
+"""
+
+import extensibility
+from extensibility import InputTensor, OutputTensor, _MutableInputTensor as MutableInputTensor
+from max.gpu.host import DeviceContext
+from std.math import log, max
+
+from ..attention.caches import Text
+from ..memory.arena import Arena
+from ..memory.views import View, row_of, view_of
+from ..sampling.logit_rules import LogitRules
+from ..sampling.sampler import Sampler
+from .decoder import decoder_of
+from .prompts import NextTokens, PrefillMemory, Prompts
+
+comptime NAME = "decoder_greedy"
+
+
+@fieldwise_init
+struct Memory(ImplicitlyCopyable):
+    """What the operation needs beside a step's own memory."""
+
+    var sampler: Sampler
+    var prefill: PrefillMemory
+    var next: NextTokens
+
+    @staticmethod
+    def take(mut arena: Arena, prompts: Prompts, rules: LogitRules, n_threads: Int) -> Self:
+        var rows = 2 * prompts.windows()  # of the prompts; later steps have one of each window
+        return Self(
+            Sampler.take(arena, rules, k=1, rows=rows, n_threads=n_threads),
+            PrefillMemory.take(arena, prompts),
+            NextTokens.take(arena, prompts.windows(), 1),
+        )
+
+
+@extensibility.register("decoder_greedy")
+struct DecoderGreedy:
+    """Decode windows to the end of their texts, always with the most probable token; of equal ones the first.
+
+    tokens: int64 [windows, n_text_ctx], the tokens chosen, the end of the text last where it came; the rest has no meaning.
+    lengths: int64 [windows], tokens chosen. sum_logprobs: float64 [windows], of their natural log probabilities.
+    no_speech_probs: float32 [windows]. caches: uint8 [windows, layers, bytes], nothing of which is read. prompts: int64
+    [windows, length]. padding: int64 [windows], how many of the first tokens stand for nothing. max_new_tokens: int64 [windows],
+    1 to n_text_ctx. suppress_tokens, begin_suppress_tokens: int64 [n], ascending. sot_index: which token of the prompts is
+    <|startoftranscript|>. no_speech_token, end_of_text, first_timestamp, last_initial_timestamp: see `Prompts` and `LogitRules`.
+    The other inputs are those of `decoder_step`.
+    """
+
+    @staticmethod
+    def execute[
+        target: StaticString, instructions: StaticString, weight: DType, audio: Int, n_vocab: Int
+    ](
+        tokens: OutputTensor[dtype=DType.int64, rank=2, ...],
+        lengths: OutputTensor[dtype=DType.int64, rank=1, ...],
+        sum_logprobs: OutputTensor[dtype=DType.float64, rank=1, ...],
+        no_speech_probs: OutputTensor[dtype=DType.float32, rank=1, ...],
+        caches: MutableInputTensor[dtype=DType.uint8, rank=3, ...],
+        prompts: InputTensor[dtype=DType.int64, rank=2, ...],
+        padding: InputTensor[dtype=DType.int64, rank=1, ...],
+        max_new_tokens: InputTensor[dtype=DType.int64, rank=1, ...],
+        suppress_tokens: InputTensor[dtype=DType.int64, rank=1, ...],
+        begin_suppress_tokens: InputTensor[dtype=DType.int64, rank=1, ...],
+        sot_index: Int64,
+        no_speech_token: Int64,
+        end_of_text: Int64,
+        first_timestamp: Int64,
+        last_initial_timestamp: Int64,
+        cross: InputTensor[dtype=DType.uint8, rank=3, ...],
+        parameters: InputTensor[dtype=DType.uint8, rank=2, ...],
+        embedding: InputTensor[dtype=DType.uint8, rank=1, ...],
+        positional_embedding: InputTensor[dtype=DType.float32, rank=2, ...],
+        ctx: DeviceContext,
+    ) raises:
+        var decoder = decoder_of[instructions, weight, audio](
+            n_vocab, caches, cross, parameters, embedding, positional_embedding
+        )
+        var given = Prompts(
+            view_of(prompts),
+            row_of(padding),
+            row_of(max_new_tokens),
+            Int(sot_index),
+            Int(no_speech_token),
+            positional_embedding.shape()[0],
+        )
+        var rules = LogitRules(
+            n_vocab,
+            row_of(suppress_tokens),
+            row_of(begin_suppress_tokens),
+            Int(end_of_text),
+            Int(first_timestamp),
+            Int(last_initial_timestamp),
+        )
+        var chosen = view_of(tokens)
+        var lengths_row = row_of(lengths)
+        var sums = row_of(sum_logprobs)
+        given.check(NAME, n_vocab, chosen.columns)
+        rules.check(NAME)
+        var windows = given.windows()
+        if caches.shape()[0] != windows:
+            raise Error(NAME, ": caches have ", caches.shape()[0], " rows; prompts of ", windows, " windows take as many")
+        var most = given.most_new_tokens()
+        decoder.check_capacity(NAME, given.length() + most - 1)
+
+        var measured = Arena.measure()
+        var unread = Memory.take(measured, given, rules, decoder.n_threads)
+        var no_indirection = View[DType.uint16].at(0, 0, 0)
+        var prompt = given.text(unread.next.active, 1, no_indirection, decoder.width)
+        var last = Text(
+            windows, 1, 1, 1, decoder.width, given.length() + most - 2, given.padding, unread.next.active, no_indirection
+        )
+        var step_size = max(decoder.memory_size(prompt, 2), decoder.memory_size(last, 1))
+        var arena = Arena.allocate(measured.used + step_size)
+        var memory = Memory.take(arena, given, rules, decoder.n_threads)
+        var step_memory = arena.take[DType.uint8](1, step_size)
+        var sampler, next = memory.sampler, memory.next
+        sums.fill(0)
+        next.begin()
+
+        prompt = given.text(next.active, 1, no_indirection, decoder.width)
+        given.prefill(decoder, prompt, sampler, memory.prefill, step_memory, row_of(no_speech_probs))
+        var n_active = windows
+        for step in range(most):
+            var n_next = 0
+            for row in range(n_active):
+                var window = Int(next.active[row])
+                var top = sampler.top_k(2 * row + 1 if step == 0 else row)
+                chosen.store(window, step, Int64(top.token(0)))
+                lengths_row[window] = Int64(step + 1)
+                sums[window] = sums[window] - Float64(log(top.sum_exp()))
+                if top.token(0) != rules.end_of_text and step + 1 < Int(given.max_new_tokens[window]):
+                    next.active[n_next] = Int64(window)
+                    next.tokens.store(n_next, 0, Int64(top.token(0)))
+                    next.position_ids.store(n_next, 0, Int64(given.position_id(window, given.length() + step)))
+                    sampler.allow(n_next, rules.allowed_after(chosen.part(window, 0, 1, step + 1)))
+                    n_next += 1
+            n_active = n_next
+            if n_active == 0:
+                break
+            var text = Text(
+                n_active, 1, 1, 1, decoder.width, given.length() + step, given.padding, next.active, no_indirection
+            )
+            decoder.sample(text, next.tokens, next.position_ids, next.positions, step_memory, sampler)
+        arena.free()
