@@ -6,7 +6,7 @@ import numpy as np
 from max import driver, engine
 from max.dtype import DType
 
-from max_whisper.backends.aligner import Aligner
+from max_whisper.backends.aligner import Aligner, on_device
 from max_whisper.backends.log_mel import CompiledLog10Mel
 from max_whisper.backends.max import MaxDecoderState, MaxFeatures, MaxModel
 from max_whisper.checkpoint import Checkpoint
@@ -14,8 +14,8 @@ from max_whisper.decoding.beam import candidates
 from max_whisper.decoding.hypothesis import Hypothesis
 from max_whisper.decoding.on_device import Prompts, Texts, TokenRules
 from max_whisper.dimensions import ModelDimensions
-from max_whisper.graphs.fused import SAMPLING_INPUTS
-from max_whisper.graphs.packing import SIDE
+from max_whisper.graphs.fused import SAMPLING_INPUTS, STEP_INPUTS
+from max_whisper.graphs.packing import BLOCK
 from max_whisper.progress import Progress, silent
 from max_whisper.runtime import Device, has_fused_graphs, load_fused_graphs
 
@@ -57,14 +57,51 @@ class FusedModel(MaxModel):
         self._cache = driver.Buffer(DType.uint8, [0], device.driver)
         self._aligner = Aligner(checkpoint, device, progress)
 
+    def encode(self, log_mel: np.ndarray) -> MaxFeatures:
+        """Encode log-mel windows, float32 [batch, n_mels, 3000]."""
+        return MaxFeatures(len(log_mel), self._encoded(log_mel, self.dims.n_audio_layer))
+
+    def _encoded(self, log_mel: np.ndarray, n_blocks: int) -> driver.Buffer:
+        """What the encoder has after so many blocks: float32 [batch, n_audio_ctx, n_audio_state]."""
+        stop = driver.Buffer.from_numpy(np.array([n_blocks], dtype=np.int64))
+        (features,) = self._graphs.encoder.execute(on_device(log_mel, self._device), stop)
+        return features
+
+    def layers(self, log_mel: np.ndarray, tokens: np.ndarray) -> dict[str, np.ndarray]:
+        """What the graphs that transcribe give when they stop after each of their blocks, by name.
+
+        log_mel: windows [batch, n_mels, 3000]. tokens: int64 [batch, n], after which logits are taken. The encoder's
+        are x float32 [batch, n_audio_ctx, n_audio_state] after its convolutions with positions (`encoder.x.0`) and
+        after block i - 1 (`encoder.x.i`), then `encoder.ln_post`. The decoder's are logits [batch, n, n_vocab] that its
+        last norm and vocabulary make of x before the first block (`decoder.logits.0`) and after block i - 1
+        (`decoder.logits.i`); of the last i they are the model's.
+        """
+        values = {f"encoder.x.{i}": self._encoded(log_mel, i).to_numpy() for i in range(self.dims.n_audio_layer)}
+        features = self.encode(log_mel)
+        values["encoder.ln_post"] = features.features.to_numpy()
+        for i in range(self.dims.n_text_layer + 1):
+            logits = self.start(features, n_blocks=i).advance(tokens, range(tokens.shape[1]))
+            values[f"decoder.logits.{i}"] = logits
+        return values
+
     def start(
-        self, features: MaxFeatures, *, group: int = 1, padding: Sequence[int] | None = None
+        self,
+        features: MaxFeatures,
+        *,
+        group: int = 1,
+        padding: Sequence[int] | None = None,
+        n_blocks: int | None = None,
     ) -> "FusedDecoderState":
-        """A decoder over `group` hypotheses for each encoded window; see MaxModel."""
+        """A decoder over `group` hypotheses for each encoded window; see MaxModel.
+
+        n_blocks: after how many blocks to stop, by default after all.
+        """
         padding = self._padding_of(features, padding)
         cross = self._cross(features)
         cache = self._cache_for(features.batch * group, self.dims.n_text_ctx + max(padding))
-        return FusedDecoderState(self._graphs.decoder, self._device, self.dims, [cache], cross, group, padding)
+        return FusedDecoderState(
+            self._graphs.decoder, self._device, self.dims, [cache], cross, group, padding, n_blocks
+        )
 
     def decode_greedily(self, features: MaxFeatures, prompts: Prompts, rules: TokenRules) -> list[Texts]:
         """The windows' texts to their ends; see TextDecoder."""
@@ -106,7 +143,7 @@ class FusedModel(MaxModel):
 
     def _cache_for(self, rows: int, context: int) -> driver.Buffer:
         """Keys and values uint8 [rows, n_text_layer, bytes], of unknown content."""
-        head = 2 * -(-context // SIDE) * self._graphs.block_bytes
+        head = 2 * -(-context // BLOCK) * self._graphs.block_bytes
         shape = (rows, self.dims.n_text_layer, self.dims.n_text_head * head)
         size = int(np.prod(shape))
         if self._cache.num_elements < size:
@@ -147,11 +184,14 @@ class FusedDecoderState(MaxDecoderState):
         cross: Sequence[driver.Buffer],
         group: int,
         padding: Sequence[int],
+        n_blocks: int | None = None,
     ) -> None:
+        """n_blocks: after how many blocks to stop, by default after all."""
         super().__init__(decoder, device, dims, caches, cross, group, padding)
-        capacity = -(-(dims.n_text_ctx + max(padding)) // SIDE) * SIDE
+        capacity = -(-(dims.n_text_ctx + max(padding)) // BLOCK) * BLOCK
         slots = np.arange(group, dtype=np.uint16)[:, None]
         self._slots = np.tile(slots, (len(padding), capacity))  # which one holds each position of a row
+        self._n_blocks = dims.n_text_layer if n_blocks is None else n_blocks
 
     def layers(self, tokens: np.ndarray, positions: Sequence[int]) -> list[driver.Buffer]:
         """The logits [windows, group, len(positions), n_vocab] after tokens int64 [rows, n], in the caches' order."""
@@ -163,15 +203,17 @@ class FusedDecoderState(MaxDecoderState):
             # A prompt of all rows of a window is read once, and all go on from there.
             values = [np.ascontiguousarray(each[:, :1]) for each in values]
             self._slots[:, :stop] = 0
-        (logits,) = self._decoder.execute(
-            self._caches[0],
-            *map(driver.Buffer.from_numpy, values),
-            driver.Buffer.from_numpy(np.array([start], dtype=np.int64)),
-            driver.Buffer.from_numpy(self._padding[:: self._group].copy()),
-            driver.Buffer.from_numpy(np.array(positions, dtype=np.int64)),
-            driver.Buffer.from_numpy(self._slots.reshape(-1, self._group, self._slots.shape[1])),
-            self._cross[0],
-        )
+        inputs = {
+            "tokens": values[0],
+            "position_ids": values[1],
+            "cache_length": np.array([start], dtype=np.int64),
+            "padding": self._padding[:: self._group].copy(),
+            "positions": np.array(positions, dtype=np.int64),
+            "cache_indirection": self._slots.reshape(-1, self._group, self._slots.shape[1]),
+            "n_blocks": np.array([self._n_blocks], dtype=np.int64),
+        }
+        buffers = [driver.Buffer.from_numpy(inputs[name]) for name in STEP_INPUTS]
+        (logits,) = self._decoder.execute(self._caches[0], *buffers, self._cross[0])
         self._n_tokens = stop
         return [driver.Buffer.from_numpy(logits.to_numpy().repeat(self._group, axis=1)) if is_shared else logits]
 

@@ -84,6 +84,28 @@ def pack_words(one: Floats, other: Floats) -> SIMD[DType.uint16, 32]:
 
 
 @always_inline
+def pack_bytes[isa: Isa](values: Array[Floats, 4]) -> SIMD[DType.uint8, 64]:
+    """Values from 0 to 255, rounded to the nearest integer, of two as near to the even one."""
+    comptime if isa.has_avx512_bf16:
+        var words = Array[SIMD[DType.uint16, 32], 2](fill=SIMD[DType.uint16, 32](0))
+        comptime for i in range(2):
+            words[i] = pack_words(values[2 * i], values[2 * i + 1])
+        # Each quarter of the bytes has 4 of each of the values.
+        var order = SIMD[DType.int32, 16](0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)
+        return inlined_assembly[
+            "vpackuswb $2, $1, $0\nvpermd $0, $3, $0",
+            SIMD[DType.uint8, 64],
+            constraints="=&v,v,v,v",
+            has_side_effect=False,
+        ](words[0], words[1], order)
+    else:
+        var bytes = Array[SIMD[DType.uint8, 16], 4](fill=SIMD[DType.uint8, 16](0))
+        comptime for i in range(4):
+            bytes[i] = round(values[i]).cast[DType.int32]().cast[DType.uint8]()
+        return bytes[0].join(bytes[1]).join(bytes[2].join(bytes[3]))
+
+
+@always_inline
 def _rounded(x: Floats) -> SIMD[DType.int32, 16]:
     """The nearest integers, as AVX-512 finds them."""
     return inlined_assembly[

@@ -4,6 +4,8 @@ Graphs name a kind by `name` (graphs/fused.py, `INSTRUCTIONS`); max_whisper/cpu.
 for it. tests/kernels/test_isa.py compares the three. All code below an operation's entry takes an `Isa`.
 """
 
+from std.math import max
+
 
 @fieldwise_init
 struct Isa(Equatable, ImplicitlyCopyable):
@@ -21,9 +23,9 @@ struct Isa(Equatable, ImplicitlyCopyable):
     @staticmethod
     def named[name: StaticString]() -> Self:
         """The kind of that name."""
-        comptime number = _number_of(name)
+        comptime number = _number_of[name]()
         comptime assert number >= 0, "no kind of CPU has this name; see instructions/isa.mojo"
-        comptime isa = ISAS[number]
+        comptime isa = ISAS[max(number, 0)]
         return isa
 
     def a_zero_point(self) -> Int32:
@@ -52,10 +54,10 @@ def _arm(name: StaticString, *, dotprod: Bool, i8mm: Bool) -> Isa:
     return Isa(name, 4, False, False, False, False, dotprod, i8mm)
 
 
-def _number_of(name: StaticString) -> Int:
+def _number_of[name: StaticString]() -> Int:
     """Where a name is in `ISAS`; -1 where it is not."""
-    var isas = materialize[ISAS]()
-    for number in range(len(isas)):
-        if isas[number].name == name:
+    comptime for number in range(len(ISAS)):
+        comptime isa = ISAS[number]
+        comptime if isa.name == name:
             return number
     return -1

@@ -36,6 +36,12 @@ struct View[dtype: DType](ImplicitlyCopyable):
         """A matrix without gaps at an address: of memory just allocated, of an array, or given by C."""
         return Self(Data[Self.dtype](unsafe_from_address=address), rows, columns, columns)
 
+    @staticmethod
+    @always_inline
+    def empty() -> Self:
+        """A view of nothing, where there is none."""
+        return Self.at(64, 0, 0)
+
     @always_inline
     def load[width: Int = 1](self, row: Int, column: Int) -> SIMD[Self.dtype, width]:
         """Values of a row from `column` on."""

@@ -10,14 +10,15 @@ from extensibility import InputTensor, OutputTensor, _MutableInputTensor as Muta
 from max.gpu.host import DeviceContext
 from std.math import ceildiv, max
 
-from ..attention.caches import Text
-from ..matmul.tiles import SIDE
+from ..instructions.isa import Isa
+from ..matmul.tiles import BLOCK
 from ..memory.arena import Arena
 from ..memory.views import View, row_of, view_of
 from ..sampling.beam_search import BeamSearch, Candidates
 from ..sampling.logit_rules import LogitRules
 from ..sampling.sampler import Sampler
 from .decoder import decoder_of
+from .decoder_batch import DecoderBatch
 from .prompts import NextTokens, PrefillMemory, Prompts
 
 comptime NAME = "decoder_beams"
@@ -42,7 +43,7 @@ struct Memory(ImplicitlyCopyable):
             PrefillMemory.take(arena, prompts),
             NextTokens.take(arena, windows, beams),
             arena.take[DType.int64](windows * 2 * beams, most),
-            arena.take[DType.uint16](windows * beams, ceildiv(prompts.length() + most, SIDE) * SIDE),
+            arena.take[DType.uint16](windows * beams, ceildiv(prompts.length() + most, BLOCK) * BLOCK),
         )
 
 
@@ -60,7 +61,7 @@ struct DecoderBeams:
 
     @staticmethod
     def execute[
-        target: StaticString, instructions: StaticString, weight: DType, audio: Int, n_vocab: Int
+        target: StaticString, instructions: StaticString, weight: DType, audio: Int, n_vocab: Int, layout: StaticString
     ](
         no_speech_probs: OutputTensor[dtype=DType.float32, rank=1, ...],
         caches: MutableInputTensor[dtype=DType.uint8, rank=3, ...],
@@ -79,12 +80,13 @@ struct DecoderBeams:
         last_initial_timestamp: Int64,
         cross: InputTensor[dtype=DType.uint8, rank=3, ...],
         parameters: InputTensor[dtype=DType.uint8, rank=2, ...],
+        offsets: InputTensor[dtype=DType.int64, rank=1, ...],
         embedding: InputTensor[dtype=DType.uint8, rank=1, ...],
         positional_embedding: InputTensor[dtype=DType.float32, rank=2, ...],
         ctx: DeviceContext,
     ) raises:
-        var decoder = decoder_of[instructions, weight, audio](
-            n_vocab, caches, cross, parameters, embedding, positional_embedding
+        var decoder = decoder_of[Isa.named[instructions](), weight, audio, layout](
+            NAME, n_vocab, caches, cross, parameters, offsets, embedding, positional_embedding
         )
         var given = Prompts(
             view_of(prompts),
@@ -116,8 +118,8 @@ struct DecoderBeams:
 
         var measured = Arena.measure()
         var unread = Memory.take(measured, given, rules, beams, decoder.n_threads)
-        var prompt = given.text(unread.next.active, beams, unread.cache_indirection, decoder.width)
-        var last = Text(
+        var prompt = given.batch(unread.next.active, beams, unread.cache_indirection, decoder.width)
+        var last = DecoderBatch(
             windows,
             beams,
             beams,
@@ -151,7 +153,7 @@ struct DecoderBeams:
                 )
             )
 
-        prompt = given.text(next.active, beams, memory.cache_indirection, decoder.width)
+        prompt = given.batch(next.active, beams, memory.cache_indirection, decoder.width)
         given.prefill(decoder, prompt, sampler, memory.prefill, step_memory, row_of(no_speech_probs))
         var n_active = windows
         for step in range(most):
@@ -176,7 +178,7 @@ struct DecoderBeams:
             n_active = n_next
             if n_active == 0:
                 break
-            var text = Text(
+            var batch = DecoderBatch(
                 n_active,
                 beams,
                 beams,
@@ -187,7 +189,7 @@ struct DecoderBeams:
                 next.active,
                 memory.cache_indirection,
             )
-            decoder.sample(text, next.tokens, next.position_ids, next.positions, step_memory, sampler)
+            decoder.sample(batch, next.tokens, next.position_ids, next.positions, step_memory, sampler)
         arena.free()
 
 

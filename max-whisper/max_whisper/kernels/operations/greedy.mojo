@@ -9,12 +9,13 @@ from extensibility import InputTensor, OutputTensor, _MutableInputTensor as Muta
 from max.gpu.host import DeviceContext
 from std.math import log, max
 
-from ..attention.caches import Text
+from ..instructions.isa import Isa
 from ..memory.arena import Arena
 from ..memory.views import View, row_of, view_of
 from ..sampling.logit_rules import LogitRules
 from ..sampling.sampler import Sampler
 from .decoder import decoder_of
+from .decoder_batch import DecoderBatch
 from .prompts import NextTokens, PrefillMemory, Prompts
 
 comptime NAME = "decoder_greedy"
@@ -53,7 +54,7 @@ struct DecoderGreedy:
 
     @staticmethod
     def execute[
-        target: StaticString, instructions: StaticString, weight: DType, audio: Int, n_vocab: Int
+        target: StaticString, instructions: StaticString, weight: DType, audio: Int, n_vocab: Int, layout: StaticString
     ](
         tokens: OutputTensor[dtype=DType.int64, rank=2, ...],
         lengths: OutputTensor[dtype=DType.int64, rank=1, ...],
@@ -72,12 +73,13 @@ struct DecoderGreedy:
         last_initial_timestamp: Int64,
         cross: InputTensor[dtype=DType.uint8, rank=3, ...],
         parameters: InputTensor[dtype=DType.uint8, rank=2, ...],
+        offsets: InputTensor[dtype=DType.int64, rank=1, ...],
         embedding: InputTensor[dtype=DType.uint8, rank=1, ...],
         positional_embedding: InputTensor[dtype=DType.float32, rank=2, ...],
         ctx: DeviceContext,
     ) raises:
-        var decoder = decoder_of[instructions, weight, audio](
-            n_vocab, caches, cross, parameters, embedding, positional_embedding
+        var decoder = decoder_of[Isa.named[instructions](), weight, audio, layout](
+            NAME, n_vocab, caches, cross, parameters, offsets, embedding, positional_embedding
         )
         var given = Prompts(
             view_of(prompts),
@@ -109,8 +111,8 @@ struct DecoderGreedy:
         var measured = Arena.measure()
         var unread = Memory.take(measured, given, rules, decoder.n_threads)
         var no_indirection = View[DType.uint16].at(0, 0, 0)
-        var prompt = given.text(unread.next.active, 1, no_indirection, decoder.width)
-        var last = Text(
+        var prompt = given.batch(unread.next.active, 1, no_indirection, decoder.width)
+        var last = DecoderBatch(
             windows, 1, 1, 1, decoder.width, given.length() + most - 2, given.padding, unread.next.active, no_indirection
         )
         var step_size = max(decoder.memory_size(prompt, 2), decoder.memory_size(last, 1))
@@ -121,7 +123,7 @@ struct DecoderGreedy:
         sums.fill(0)
         next.begin()
 
-        prompt = given.text(next.active, 1, no_indirection, decoder.width)
+        prompt = given.batch(next.active, 1, no_indirection, decoder.width)
         given.prefill(decoder, prompt, sampler, memory.prefill, step_memory, row_of(no_speech_probs))
         var n_active = windows
         for step in range(most):
@@ -141,8 +143,8 @@ struct DecoderGreedy:
             n_active = n_next
             if n_active == 0:
                 break
-            var text = Text(
+            var batch = DecoderBatch(
                 n_active, 1, 1, 1, decoder.width, given.length() + step, given.padding, next.active, no_indirection
             )
-            decoder.sample(text, next.tokens, next.position_ids, next.positions, step_memory, sampler)
+            decoder.sample(batch, next.tokens, next.position_ids, next.positions, step_memory, sampler)
         arena.free()

@@ -6,12 +6,13 @@ prompt's tokens go through the decoder together, and the logits after <|startoft
 
 from std.math import exp, max, min
 
-from ..attention.caches import Text
+from ..instructions.isa import Isa
 from ..memory.arena import Arena
 from ..memory.views import Bytes, View
 from ..sampling.logit_rules import AllowedTokens, check_token
 from ..sampling.sampler import TEXT, TIMESTAMPS, Sampler
 from .decoder import Decoder
+from .decoder_batch import DecoderBatch
 
 
 @fieldwise_init
@@ -83,16 +84,16 @@ struct Prompts(ImplicitlyCopyable):
                     "; together they must be at most ", self.n_text_ctx + 1, ", one more than there are position ids",
                 )
 
-    def text(self, active: View[DType.int64], slots: Int, cache_indirection: View[DType.uint16], width: Int) -> Text:
+    def batch(self, active: View[DType.int64], slots: Int, cache_indirection: View[DType.uint16], width: Int) -> DecoderBatch:
         """The prompts as a step: one hypothesis for each window, the caches empty."""
-        return Text(self.windows(), 1, slots, self.length(), width, 0, self.padding, active, cache_indirection)
+        return DecoderBatch(self.windows(), 1, slots, self.length(), width, 0, self.padding, active, cache_indirection)
 
     def prefill[
-        instructions: StaticString, weight: DType
+        isa: Isa, weight: DType
     ](
         self,
-        decoder: Decoder[instructions, weight],
-        text: Text,
+        decoder: Decoder[isa, weight],
+        batch: DecoderBatch,
         sampler: Sampler,
         memory: PrefillMemory,
         step_memory: Bytes,
@@ -113,7 +114,7 @@ struct Prompts(ImplicitlyCopyable):
             var all = AllowedTokens(0, decoder.n_vocab, self.no_speech_token, end, False, False)
             sampler.allow(2 * window, all)
             sampler.allow(2 * window + 1, sampler.rules.allowed_at_begin())
-        decoder.sample(text, self.tokens, memory.position_ids, memory.positions, step_memory, sampler)
+        decoder.sample(batch, self.tokens, memory.position_ids, memory.positions, step_memory, sampler)
         for window in range(self.windows()):
             var all = sampler.merged(2 * window, TEXT)
             var logit = sampler.merged(2 * window, TIMESTAMPS).greatest()
