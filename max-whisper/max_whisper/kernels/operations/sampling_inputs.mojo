@@ -1,9 +1,11 @@
 """The inputs that greedy decoding and beam search share: prompts, and the rules of the tokens that follow.
 
-They are graphs/fused.py's SAMPLING_INPUTS. Their numbers are checked here, once, before any of them is used as an index.
+They are graphs/fused.py's SAMPLING_INPUTS. Their numbers are checked here, once, before any of them is used as an
+index.
 """
 
 from extensibility import InputTensor
+from std.math import max
 
 from ..memory.views import View, row_of, view_of
 from ..sampling.logit_rules import LogitRules
@@ -35,7 +37,8 @@ def sampling_inputs_of(
     first_timestamp: Int64,
     last_initial_timestamp: Int64,
 ) raises -> SamplingInputs:
-    """The inputs of an operation (see greedy.mojo). n_text_ctx: position ids. room: tokens that the result has for a text."""
+    """The inputs of an operation (see greedy.mojo). n_text_ctx: position ids. room: tokens that the result has for a
+    text."""
     var given = Prompts(
         view_of(prompts), row_of(padding), row_of(max_new_tokens), Int(sot_index), Int(no_speech_token), n_text_ctx
     )
@@ -77,7 +80,8 @@ def _check_rules(operation: StaticString, rules: LogitRules) raises:
     expect_range(operation, "first_timestamp", rules.first_timestamp, -1, rules.n_vocab - 1)
     if rules.last_initial_timestamp != -1:
         # It may lie beyond the vocabulary: then it limits nothing.
-        expect_at_least(operation, "last_initial_timestamp, if not -1,", rules.last_initial_timestamp, max(rules.first_timestamp, 0))
+        var first = max(rules.first_timestamp, 0)
+        expect_at_least(operation, "last_initial_timestamp, if not -1,", rules.last_initial_timestamp, first)
 
 
 def _check_ascending(operation: StaticString, name: StaticString, tokens: View[DType.int64], n_vocab: Int) raises:
