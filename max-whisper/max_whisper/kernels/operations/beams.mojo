@@ -54,12 +54,14 @@ struct Memory(ImplicitlyCopyable):
 struct DecoderBeams:
     """Decode windows to the end of their texts by beam search.
 
-    no_speech_probs: float32 [windows]. caches: uint8 [windows * beams, layers, bytes], nothing of which is read. The
-    texts are written to three buffers: tokens int64 [windows, max_candidates + beams, n_text_ctx], first the texts that
-    ended, of which `max_candidates` have to, then the hypotheses that went on, the most probable first; lengths int64
-    [windows, max_candidates + beams], -1 where there is no text, the end of the text not counted; sum_logprobs float32
-    [windows, max_candidates + beams], of the tokens' natural log probabilities, the end of the text counted in. The
-    other inputs are those of `decoder_greedy`.
+    no_speech_probs: float32 [windows], the probability of <|nospeech|> after <|startoftranscript|>.
+    caches: uint8 [windows * beams, layers, bytes], of any content.
+    tokens: int64 [windows, max_candidates + beams, n_text_ctx], written: first the texts that ended, of which
+        `max_candidates` have to, then the hypotheses that went on, the most probable first.
+    lengths: int64 [windows, max_candidates + beams], written: tokens of each text, its end not counted; -1 for no text.
+    sum_logprobs: float32 [windows, max_candidates + beams], written: of the tokens' natural log probabilities, the end
+        of the text counted in.
+    The other inputs are those of `decoder_greedy`.
     """
 
     @staticmethod

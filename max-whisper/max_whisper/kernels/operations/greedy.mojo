@@ -46,12 +46,22 @@ struct DecoderGreedy:
     """Decode windows to the end of their texts, always with the most probable token; of equal ones the first.
 
     tokens: int64 [windows, n_text_ctx], the tokens chosen, the end of the text last where it came; the rest has no
-    meaning. lengths: int64 [windows], tokens chosen. sum_logprobs: float64 [windows], of their natural log
-    probabilities. no_speech_probs: float32 [windows]. caches: uint8 [windows, layers, bytes], nothing of which is read.
-    prompts: int64 [windows, length]. padding: int64 [windows], how many of the first tokens stand for nothing.
-    max_new_tokens: int64 [windows], 1 to n_text_ctx. suppress_tokens, begin_suppress_tokens: int64 [n], ascending.
-    sot_index: which token of the prompts is <|startoftranscript|>. no_speech_token, end_of_text, first_timestamp,
-    last_initial_timestamp: see `Prompts` and `LogitRules`. The other inputs are those of `decoder_step`.
+        meaning.
+    lengths: int64 [windows], tokens chosen.
+    sum_logprobs: float64 [windows], of the tokens' natural log probabilities.
+    no_speech_probs: float32 [windows], the probability of <|nospeech|> after <|startoftranscript|>.
+    caches: uint8 [windows, layers, bytes], of any content.
+    prompts: int64 [windows, length].
+    padding: int64 [windows], how many of a prompt's first tokens stand for nothing.
+    max_new_tokens: int64 [windows], the most tokens that are chosen.
+    suppress_tokens: int64 [n], ascending, tokens that never come.
+    begin_suppress_tokens: int64 [n], ascending, tokens that do not come first.
+    sot_index: which token of each prompt is <|startoftranscript|>.
+    no_speech_token: <|nospeech|>.
+    end_of_text: the token that ends a text.
+    first_timestamp: -1 where there are no rules for timestamps.
+    last_initial_timestamp: the latest timestamp that a text may begin with; -1 where there is no limit.
+    The other inputs are those of `decoder_step`.
     """
 
     @staticmethod

@@ -91,11 +91,12 @@ struct ThreadMemory(ImplicitlyCopyable):
 
 @extensibility.register("log10_mel")
 struct Log10Mel:
-    """Samples float32 [n] -> log10 of the mel power of frames that lie whole in them, not below -10: float32 [n_mels,
-    frames].
+    """The logarithm of the mel power of frames, float32 [n_mels, frames], not below -10.
 
-    window: float64 [400]. filters: float64 [n_mels, 201]. bands: int64 [n_mels, 2], the bin at which each filter begins
-    and the one at which it has ended. n is at least 240 + 160 * frames.
+    samples: float32, at least 240 + 160 * frames.
+    window: float64 [400].
+    filters: float64 [n_mels, 201].
+    bands: int64 [n_mels, 2], the bin at which each filter begins and the bin before which it ends.
     """
 
     @staticmethod

@@ -4,8 +4,8 @@ Each step extends the hypotheses by a token. Of all extensions the `beams` most 
 The more probable ones that end it are collected until there are `max_candidates`.
 
 A hypothesis has a slot of the caches, to which the keys and values of its next token are written. `cache_indirection`
-names for each hypothesis the slot that holds each position. So a hypothesis that goes on from the text of another copies
-a row of numbers, not keys and values (the cache indirection of NVIDIA's FasterTransformer and TensorRT-LLM).
+names for each hypothesis the slot that holds each position. So a hypothesis that goes on from the text of another
+copies a row of numbers, not keys and values (the cache indirection of NVIDIA's FasterTransformer and TensorRT-LLM).
 
 operations/beams.mojo calls this.
 """

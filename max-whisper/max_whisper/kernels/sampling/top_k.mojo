@@ -17,7 +17,10 @@ comptime SUPPRESSED = Float32.MIN  # minus infinity: the logit of a token that m
 
 @fieldwise_init
 struct TopK(ImplicitlyCopyable):
-    """The greatest logits of some tokens, `k` or as many as there are, descending; of equal ones the first token's first."""
+    """The `k` greatest logits of some tokens, descending; of equal ones the first token's first.
+
+    There are fewer than `k` of fewer tokens.
+    """
 
     var k: Int
     var counts: View[DType.int64]  # [1, 1]: how many there are
