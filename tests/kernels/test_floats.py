@@ -11,8 +11,8 @@ from max.engine import InferenceSession, Model
 from max.graph import DeviceRef, TensorType
 from max.graph import Module as GraphModule
 
+from benchmarks.kernel_parts import packaged_parts
 from max_whisper.cpu import all_cpu_instructions
-from max_whisper.graphs.kernels import packaged_kernels
 from max_whisper.graphs.packing import linear_size, pack_linear, split_bfloat16
 from tests.kernels.test_tiles import execute, growing_heads, normalized, trace_operation
 
@@ -44,14 +44,14 @@ def kernels() -> dict[str, Model]:
             ]
             result = TensorType(DType.float32, ["rows", COLUMNS], cpu)
             name = f"linear {instructions} {weight}"
-            trace(name, "linear_alone", inputs, result, instructions=instructions, weight=dtype, finish="gelu")
+            trace(name, "linear_alone", inputs, result, instructions=instructions, weight=dtype, epilogue="gelu")
         heads = TensorType(DType.float32, ["heads", "rows", 64], cpu)
         keys = TensorType(DType.float32, ["heads", "positions", 64], cpu)
         inputs = [heads, keys, keys, TensorType(DType.int64, [3], cpu)]
         kind = {"instructions": instructions, "kind": DType.float32}
         trace(f"attention {instructions}", "attention_alone", inputs, heads, **kind)
         trace(f"window {instructions}", "window_attention_alone", inputs[:-1], heads, **kind)
-    return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[packaged_kernels()])
+    return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[packaged_parts()])
 
 
 @pytest.mark.parametrize("rows", [1, 3, 5, 16, 33, 130])

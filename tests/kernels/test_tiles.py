@@ -10,8 +10,8 @@ from max.engine import InferenceSession, Model
 from max.graph import DeviceRef, Graph, TensorType, ops
 from max.graph import Module as GraphModule
 
+from benchmarks.kernel_parts import packaged_parts
 from max_whisper.cpu import all_cpu_instructions
-from max_whisper.graphs import packaged_kernels
 from max_whisper.graphs.packing import linear_size, pack_linear, to_bfloat16
 
 INSTRUCTIONS = all_cpu_instructions()
@@ -28,7 +28,7 @@ def trace_operation(
     module: GraphModule, name: str, operation: str, inputs: list[TensorType], result: TensorType, **parameters: object
 ) -> None:
     """A graph that calls one operation."""
-    with Graph(name, input_types=inputs, module=module, custom_extensions=[packaged_kernels()]) as graph:
+    with Graph(name, input_types=inputs, module=module, custom_extensions=[packaged_parts()]) as graph:
         graph.output(*ops.custom(operation, DeviceRef.CPU(), list(graph.inputs), [result], parameters))
 
 
@@ -50,7 +50,7 @@ def kernels() -> dict[str, Model]:
                 ]
                 result = TensorType(DType.float32, ["rows", columns], cpu)
                 name = f"linear {instructions} {compute_type} {columns}"
-                trace(name, "linear_alone", inputs, result, instructions=instructions, weight=weight, finish=finish)
+                trace(name, "linear_alone", inputs, result, instructions=instructions, weight=weight, epilogue=finish)
         heads = TensorType(DType.float32, ["heads", "rows", 64], cpu)
         keys = TensorType(DType.float32, ["heads", "positions", 64], cpu)
         inputs = [heads, keys, keys, TensorType(DType.int64, [3], cpu)]
@@ -64,7 +64,7 @@ def kernels() -> dict[str, Model]:
         )
         window = {"instructions": instructions, "kind": DType.bfloat16}
         trace(f"window {instructions}", "window_attention_alone", inputs[:-1], heads, **window)
-    return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[packaged_kernels()])
+    return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[packaged_parts()])
 
 
 def execute(model: Model, *arrays: np.ndarray) -> np.ndarray:
