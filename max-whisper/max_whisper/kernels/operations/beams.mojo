@@ -1,14 +1,14 @@
 """Beam search from the prompts to the end of the texts in one operation, as decoding/beam.py has it.
 
-The search of each window is sampling/beam_search.mojo's; here the hypotheses of all windows go through the decoder together.
-A window that has ended leaves the batch: those that go on are computed as the first rows of the step. backends/fused.py calls
-this by the graph `beams`.
+The search of each window is sampling/beam_search.mojo's; here the hypotheses of all windows go through the decoder
+together. A window that has ended leaves the batch: those that go on are computed as the first rows of the step.
+backends/fused.py calls this by the graph `beams`.
 """
 
 import extensibility
 from extensibility import InputTensor, OutputTensor, _MutableInputTensor as MutableInputTensor
 from max.gpu.host import DeviceContext
-from std.math import ceildiv, max
+from std.math import ceildiv, max, min
 
 from ..instructions.isa import Isa
 from ..matmul.tiles import BLOCK
@@ -17,11 +17,14 @@ from ..memory.views import View, row_of, view_of
 from ..sampling.beam_search import BeamSearch, Candidates
 from ..sampling.logit_rules import LogitRules
 from ..sampling.sampler import Sampler
+from .checks import expect_at_least, expect_equal, expect_multiple, expect_range
 from .decoder import decoder_of
 from .decoder_batch import DecoderBatch
 from .prompts import NextTokens, PrefillMemory, Prompts
+from .sampling_inputs import sampling_inputs_of
 
 comptime NAME = "decoder_beams"
+comptime MOST_BEAMS = 1 << 16  # slots that uint16 can name
 
 
 @fieldwise_init
@@ -51,12 +54,14 @@ struct Memory(ImplicitlyCopyable):
 struct DecoderBeams:
     """Decode windows to the end of their texts by beam search.
 
-    no_speech_probs: float32 [windows]. caches: uint8 [windows * beams, layers, bytes], nothing of which is read. The texts are
-    written to three buffers: tokens int64 [windows, max_candidates + beams, n_text_ctx], first the texts that ended, of which
-    `max_candidates` have to, then the hypotheses that went on, the most probable first; lengths int64 [windows,
-    max_candidates + beams], -1 where there is no text, the end of the text not counted; sum_logprobs float32 [windows,
-    max_candidates + beams], of the tokens' natural log probabilities, the end of the text counted in. The other inputs are
-    those of `decoder_greedy`.
+    no_speech_probs: float32 [windows], the probability of <|nospeech|> after <|startoftranscript|>.
+    caches: uint8 [windows * beams, layers, bytes], of any content.
+    tokens: int64 [windows, max_candidates + beams, n_text_ctx], written: first the texts that ended, of which
+        `max_candidates` have to, then the hypotheses that went on, the most probable first.
+    lengths: int64 [windows, max_candidates + beams], written: tokens of each text, its end not counted; -1 for no text.
+    sum_logprobs: float32 [windows, max_candidates + beams], written: of the tokens' natural log probabilities, the end
+        of the text counted in.
+    The other inputs are those of `decoder_greedy`.
     """
 
     @staticmethod
@@ -88,31 +93,36 @@ struct DecoderBeams:
         var decoder = decoder_of[Isa.named[instructions](), weight, audio, layout](
             NAME, n_vocab, caches, cross, parameters, offsets, embedding, positional_embedding
         )
-        var given = Prompts(
-            view_of(prompts),
-            row_of(padding),
-            row_of(max_new_tokens),
-            Int(sot_index),
-            Int(no_speech_token),
-            positional_embedding.shape()[0],
-        )
-        var rules = LogitRules(
+        var inputs = sampling_inputs_of(
+            NAME,
             n_vocab,
-            row_of(suppress_tokens),
-            row_of(begin_suppress_tokens),
-            Int(end_of_text),
-            Int(first_timestamp),
-            Int(last_initial_timestamp),
+            positional_embedding.shape()[0],
+            tokens.shape()[2],
+            prompts,
+            padding,
+            max_new_tokens,
+            suppress_tokens,
+            begin_suppress_tokens,
+            sot_index,
+            no_speech_token,
+            end_of_text,
+            first_timestamp,
+            last_initial_timestamp,
         )
-        given.check(NAME, n_vocab, tokens.shape()[2])
-        rules.check(NAME)
+        var given, rules = inputs.prompts, inputs.rules
         var windows = given.windows()
+        expect_multiple(NAME, "rows of the caches", caches.shape()[0], windows)
+        expect_equal(NAME, "windows of cross", cross.shape()[0], windows)
         var beams = caches.shape()[0] // windows
-        _check_beams(caches.shape()[0], windows, n_vocab)
+        expect_range(NAME, "beams", beams, 1, min(n_vocab - 1, MOST_BEAMS))
         var n_texts = tokens.shape()[1]
-        _check_texts("tokens", tokens.shape()[0], n_texts, windows, n_texts, beams)
-        _check_texts("lengths", lengths.shape()[0], lengths.shape()[1], windows, n_texts, beams)
-        _check_texts("sum_logprobs", sum_logprobs.shape()[0], sum_logprobs.shape()[1], windows, n_texts, beams)
+        expect_at_least(NAME, "texts of a window", n_texts, beams)
+        expect_equal(NAME, "windows of no_speech_probs", no_speech_probs.shape()[0], windows)
+        expect_equal(NAME, "windows of tokens", tokens.shape()[0], windows)
+        expect_equal(NAME, "windows of lengths", lengths.shape()[0], windows)
+        expect_equal(NAME, "windows of sum_logprobs", sum_logprobs.shape()[0], windows)
+        expect_equal(NAME, "texts of lengths", lengths.shape()[1], n_texts)
+        expect_equal(NAME, "texts of sum_logprobs", sum_logprobs.shape()[1], n_texts)
         var most = given.most_new_tokens()
         decoder.check_capacity(NAME, given.length() + most - 1)
 
@@ -191,24 +201,3 @@ struct DecoderBeams:
             )
             decoder.sample(batch, next.tokens, next.position_ids, next.positions, step_memory, sampler)
         arena.free()
-
-
-def _check_beams(rows: Int, windows: Int, n_vocab: Int) raises:
-    """That the caches have rows of as many beams for each window, and that there are as many tokens to choose from."""
-    var beams = rows // windows
-    if beams == 0 or rows % windows:
-        raise Error(NAME, ": caches have ", rows, " rows; they must be a multiple of the prompts' ", windows, " windows")
-    if beams + 1 > n_vocab or beams > 65535:
-        raise Error(
-            NAME, ": caches have rows of ", beams, " beams for each window; they must be fewer than the vocabulary's ", n_vocab,
-            " tokens, and at most 65535",
-        )
-
-
-def _check_texts(name: StaticString, rows: Int, columns: Int, windows: Int, n_texts: Int, beams: Int) raises:
-    """That a buffer has room for the texts of all windows: those that end, and one of each beam."""
-    if rows != windows or columns != n_texts or columns < beams:
-        raise Error(
-            NAME, ": ", name, " is of ", rows, " windows and ", columns, " texts; it must be of ", windows, " windows and ",
-            n_texts, " texts as tokens is, at least as many as the ", beams, " beams",
-        )

@@ -20,6 +20,12 @@ def expect_range(operation: StaticString, name: StaticString, given: Int, lowest
         raise Error(operation, ": ", name, " is ", given, ", and must be from ", lowest, " to ", highest)
 
 
+def expect_at_least(operation: StaticString, name: StaticString, given: Int, lowest: Int) raises:
+    """A number with no upper limit."""
+    if given < lowest:
+        raise Error(operation, ": ", name, " is ", given, ", and must be at least ", lowest)
+
+
 def expect_multiple(operation: StaticString, name: StaticString, given: Int, factor: Int) raises:
     """A number of whole groups, at least one."""
     if given <= 0 or given % factor:

@@ -1,8 +1,8 @@
 """A linear layer for few rows, reading its weights in the precision in which they are stored.
 
 result = x @ weight.T, in float32. A decoder step multiplies one row (one for each beam or window of a batch) with every
-weight of the model, so it is bound by the bytes of the weights. Published checkpoints hold float16: widening a float16 to
-float32 in a register is exact and reads half of the bytes that the same weight kept as float32 would be.
+weight of the model, so it is bound by the bytes of the weights. Published checkpoints hold float16: widening a float16
+to float32 in a register is exact and reads half of the bytes that the same weight kept as float32 would be.
 
 graphs/layers.py calls this in the graphs of MAX's own operations.
 """
@@ -15,7 +15,9 @@ from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, max, min
 
 from ..memory.views import view_of
+from .checks import expect_equal, expect_multiple
 
+comptime NAME = "few_rows_linear"
 comptime LANES = 16  # float32 that are computed together
 comptime ROWS = 4  # rows of x in one register tile
 comptime COLUMNS = 4  # rows of the weight, which are columns of the result, in one register tile
@@ -24,7 +26,7 @@ comptime WEIGHTS_A_TASK = 1 << 17  # fewer are not worth waking another thread
 
 @extensibility.register("few_rows_linear")
 struct FewRowsLinear:
-    """x float32 [rows, k] and weight float16 or float32 [columns, k] -> float32 [rows, columns].
+    """The product of x float32 [rows, k] and weight float16 or float32 [columns, k] -> float32 [rows, columns].
 
     k is a multiple of 16, as every width of Whisper is.
     """
@@ -38,20 +40,15 @@ struct FewRowsLinear:
         weight: InputTensor[dtype=dtype, rank=2, ...],
         ctx: DeviceContext,
     ) raises:
-        comptime assert dtype == DType.float16 or dtype == DType.float32, "few_rows_linear: weight is float16 or float32"
+        comptime assert dtype == DType.float16 or dtype == DType.float32, "the weight is float16 or float32"
         var a = view_of(x)
         var b = view_of(weight)
         var c = view_of(result)
         var k = a.columns
-        if b.columns != k:
-            raise Error("few_rows_linear: x has ", k, " columns and weight has ", b.columns, "; they must be as many")
-        if k % LANES:
-            raise Error("few_rows_linear: x has ", k, " columns; they must be a multiple of ", LANES)
-        if c.rows != a.rows or c.columns != b.rows:
-            raise Error(
-                "few_rows_linear: the result is [", c.rows, ", ", c.columns, "]; of these inputs it is [", a.rows, ", ",
-                b.rows, "]",
-            )
+        expect_multiple(NAME, "columns of x", k, LANES)
+        expect_equal(NAME, "columns of weight", b.columns, k)
+        expect_equal(NAME, "rows of the result", c.rows, a.rows)
+        expect_equal(NAME, "columns of the result", c.columns, b.rows)
 
         @always_inline
         def multiply_tile[rows: Int, columns: Int](row: Int, column: Int) {imm}:

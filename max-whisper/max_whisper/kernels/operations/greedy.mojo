@@ -1,7 +1,7 @@
 """Greedy decoding from the prompts to the end of the texts in one operation, as decoding/greedy.py has it.
 
-Each step takes the most probable token that the rules allow. A window that has ended leaves the batch: those that go on are
-computed as the first rows of the step. backends/fused.py calls this by the graph `greedy`.
+Each step takes the most probable token that the rules allow. A window that has ended leaves the batch: those that go on
+are computed as the first rows of the step. backends/fused.py calls this by the graph `greedy`.
 """
 
 import extensibility
@@ -14,9 +14,11 @@ from ..memory.arena import Arena
 from ..memory.views import View, row_of, view_of
 from ..sampling.logit_rules import LogitRules
 from ..sampling.sampler import Sampler
+from .checks import expect_equal
 from .decoder import decoder_of
 from .decoder_batch import DecoderBatch
 from .prompts import NextTokens, PrefillMemory, Prompts
+from .sampling_inputs import sampling_inputs_of
 
 comptime NAME = "decoder_greedy"
 
@@ -43,12 +45,22 @@ struct Memory(ImplicitlyCopyable):
 struct DecoderGreedy:
     """Decode windows to the end of their texts, always with the most probable token; of equal ones the first.
 
-    tokens: int64 [windows, n_text_ctx], the tokens chosen, the end of the text last where it came; the rest has no meaning.
-    lengths: int64 [windows], tokens chosen. sum_logprobs: float64 [windows], of their natural log probabilities.
-    no_speech_probs: float32 [windows]. caches: uint8 [windows, layers, bytes], nothing of which is read. prompts: int64
-    [windows, length]. padding: int64 [windows], how many of the first tokens stand for nothing. max_new_tokens: int64 [windows],
-    1 to n_text_ctx. suppress_tokens, begin_suppress_tokens: int64 [n], ascending. sot_index: which token of the prompts is
-    <|startoftranscript|>. no_speech_token, end_of_text, first_timestamp, last_initial_timestamp: see `Prompts` and `LogitRules`.
+    tokens: int64 [windows, n_text_ctx], the tokens chosen, the end of the text last where it came; the rest has no
+        meaning.
+    lengths: int64 [windows], tokens chosen.
+    sum_logprobs: float64 [windows], of the tokens' natural log probabilities.
+    no_speech_probs: float32 [windows], the probability of <|nospeech|> after <|startoftranscript|>.
+    caches: uint8 [windows, layers, bytes], of any content.
+    prompts: int64 [windows, length].
+    padding: int64 [windows], how many of a prompt's first tokens stand for nothing.
+    max_new_tokens: int64 [windows], the most tokens that are chosen.
+    suppress_tokens: int64 [n], ascending, tokens that never come.
+    begin_suppress_tokens: int64 [n], ascending, tokens that do not come first.
+    sot_index: which token of each prompt is <|startoftranscript|>.
+    no_speech_token: <|nospeech|>.
+    end_of_text: the token that ends a text.
+    first_timestamp: -1 where there are no rules for timestamps.
+    last_initial_timestamp: the latest timestamp that a text may begin with; -1 where there is no limit.
     The other inputs are those of `decoder_step`.
     """
 
@@ -81,30 +93,30 @@ struct DecoderGreedy:
         var decoder = decoder_of[Isa.named[instructions](), weight, audio, layout](
             NAME, n_vocab, caches, cross, parameters, offsets, embedding, positional_embedding
         )
-        var given = Prompts(
-            view_of(prompts),
-            row_of(padding),
-            row_of(max_new_tokens),
-            Int(sot_index),
-            Int(no_speech_token),
-            positional_embedding.shape()[0],
-        )
-        var rules = LogitRules(
+        var inputs = sampling_inputs_of(
+            NAME,
             n_vocab,
-            row_of(suppress_tokens),
-            row_of(begin_suppress_tokens),
-            Int(end_of_text),
-            Int(first_timestamp),
-            Int(last_initial_timestamp),
+            positional_embedding.shape()[0],
+            tokens.shape()[1],
+            prompts,
+            padding,
+            max_new_tokens,
+            suppress_tokens,
+            begin_suppress_tokens,
+            sot_index,
+            no_speech_token,
+            end_of_text,
+            first_timestamp,
+            last_initial_timestamp,
         )
+        var given, rules = inputs.prompts, inputs.rules
         var chosen = view_of(tokens)
         var lengths_row = row_of(lengths)
         var sums = row_of(sum_logprobs)
-        given.check(NAME, n_vocab, chosen.columns)
-        rules.check(NAME)
         var windows = given.windows()
-        if caches.shape()[0] != windows:
-            raise Error(NAME, ": caches have ", caches.shape()[0], " rows; prompts of ", windows, " windows take as many")
+        expect_equal(NAME, "rows of the caches", caches.shape()[0], windows)
+        expect_equal(NAME, "windows of cross", cross.shape()[0], windows)
+        expect_equal(NAME, "windows of the results", chosen.rows, windows)
         var most = given.most_new_tokens()
         decoder.check_capacity(NAME, given.length() + most - 1)
 
@@ -113,7 +125,7 @@ struct DecoderGreedy:
         var no_indirection = View[DType.uint16].at(0, 0, 0)
         var prompt = given.batch(unread.next.active, 1, no_indirection, decoder.width)
         var last = DecoderBatch(
-            windows, 1, 1, 1, decoder.width, given.length() + most - 2, given.padding, unread.next.active, no_indirection
+            windows, 1, 1, 1, prompt.width, given.length() + most - 2, given.padding, prompt.active, no_indirection
         )
         var step_size = max(decoder.memory_size(prompt, 2), decoder.memory_size(last, 1))
         var arena = Arena.allocate(measured.used + step_size)

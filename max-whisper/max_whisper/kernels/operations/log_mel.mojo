@@ -1,8 +1,9 @@
 """The logarithm of the mel power of Whisper's frames: 25 ms each, one every 10 ms.
 
-result[m, f] = log10(max(sum over k of filters[m, k] * |X[f, k]|^2, 1e-10)), X[f] being the spectrum of frame f times the
-window (spectrum/power_spectrum.mojo). It is what `log_mel_spectrogram` of whisper/audio.py computes up to its logarithm;
-log_mel.py, the NumPy twin, does the rest. graphs/log_mel.py calls this.
+    result[m, f] = log10(max(sum over k of filters[m, k] * |X[f, k]|^2, 1e-10))
+X[f] is the spectrum of frame f times the window (spectrum/power_spectrum.mojo). It is `log_mel_spectrogram` of
+whisper/audio.py as far as its logarithm; log_mel.py has the rest, and the same in NumPy. The graph `log10_mel`
+(graphs/log_mel.py) calls this.
 """
 
 import extensibility
@@ -18,7 +19,9 @@ from ..memory.views import View, row_of, view_of
 from ..spectrum.complex import LANES, Lanes
 from ..spectrum.framing import COLUMNS, FRAMES, HOP, WINDOW, transpose_hops
 from ..spectrum.power_spectrum import BINS, PowerSpectrum, Scratch
+from .checks import expect_at_least, expect_equal, expect_range
 
+comptime NAME = "log10_mel"
 comptime LEAST_POWER = 1e-10  # a smaller one is not told from none
 
 
@@ -58,22 +61,14 @@ struct MelFilters(ImplicitlyCopyable):
 
     def check(self, n_mels: Int) raises:
         """That there are as many filters as results, and that each lies within the bins."""
-        if self.weights.rows != n_mels or self.weights.columns != BINS:
-            raise Error(
-                "log10_mel: filters is float64 [", self.weights.rows, ", ", self.weights.columns, "]; it must be [n_mels, ",
-                BINS, "], with n_mels = ", n_mels, " as the result has",
-            )
-        if self.bands.rows != n_mels or self.bands.columns != 2:
-            raise Error(
-                "log10_mel: bands is int64 [", self.bands.rows, ", ", self.bands.columns, "]; it must be [n_mels, 2], with n_mels = ",
-                n_mels, " as the result has",
-            )
+        expect_equal(NAME, "rows of filters", self.weights.rows, n_mels)
+        expect_equal(NAME, "bins of filters", self.weights.columns, BINS)
+        expect_equal(NAME, "rows of bands", self.bands.rows, n_mels)
+        expect_equal(NAME, "columns of bands", self.bands.columns, 2)
         for mel in range(n_mels):
-            var first, end = Int(self.bands.load(mel, 0)), Int(self.bands.load(mel, 1))
-            if first < 0 or end < first or end > BINS:
-                raise Error(
-                    "log10_mel: bands[", mel, "] is ", first, " to ", end, "; it must lie within the bins 0 to ", BINS,
-                )
+            var begin = Int(self.bands.load(mel, 0))
+            expect_range(NAME, "a band's first bin", begin, 0, BINS)
+            expect_range(NAME, "a band's end", Int(self.bands.load(mel, 1)), begin, BINS)
 
 
 @fieldwise_init
@@ -96,10 +91,12 @@ struct ThreadMemory(ImplicitlyCopyable):
 
 @extensibility.register("log10_mel")
 struct Log10Mel:
-    """Samples float32 [n] -> log10 of the mel power of frames that lie whole in them, not below -10: float32 [n_mels, frames].
+    """The logarithm of the mel power of frames, float32 [n_mels, frames], not below -10.
 
-    window: float64 [400]. filters: float64 [n_mels, 201]. bands: int64 [n_mels, 2], the bin at which each filter begins
-    and the one at which it has ended. n is at least 240 + 160 * frames.
+    samples: float32, at least 240 + 160 * frames.
+    window: float64 [400].
+    filters: float64 [n_mels, 201].
+    bands: int64 [n_mels, 2], the bin at which each filter begins and the bin before which it ends.
     """
 
     @staticmethod
@@ -117,14 +114,9 @@ struct Log10Mel:
         var recording = row_of(samples)
         var mel_filters = MelFilters(view_of(filters), view_of(bands))
         var frames = log_mel.columns
-        if window.shape()[0] != WINDOW:
-            raise Error("log10_mel: window is float64 [", window.shape()[0], "]; it must be [", WINDOW, "]")
-        if recording.columns < WINDOW - HOP + HOP * frames:
-            raise Error(
-                "log10_mel: samples is float32 [", recording.columns, "]; ", frames, " frames take at least ",
-                WINDOW - HOP + HOP * frames,
-            )
+        expect_equal(NAME, "samples of the window", window.shape()[0], WINDOW)
         mel_filters.check(log_mel.rows)
+        expect_at_least(NAME, "samples", recording.columns, WINDOW - HOP + HOP * frames)
 
         var n_parts = ceildiv(frames, FRAMES)
         var n_threads = min(parallelism_level(None), n_parts)

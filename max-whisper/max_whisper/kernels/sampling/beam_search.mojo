@@ -1,10 +1,13 @@
 """Beam search in one window, as decoding/beam.py has it (BeamSearchDecoder of whisper/decoding.py).
 
-Each step extends the hypotheses by a token: of all extensions the `beams` most probable that do not end the text go on, and the
-more probable ones that end it are collected until there are `max_candidates`. A hypothesis has a slot of the caches, to which
-the keys and values of its next token are written. `cache_indirection` tells for each hypothesis which slot holds each position,
-so that one that goes on from another's text copies a row of numbers, not keys and values (the cache indirection of NVIDIA's
-FasterTransformer and TensorRT-LLM). operations/beams.mojo calls this.
+Each step extends the hypotheses by a token. Of all extensions the `beams` most probable that do not end the text go on.
+The more probable ones that end it are collected until there are `max_candidates`.
+
+A hypothesis has a slot of the caches, to which the keys and values of its next token are written. `cache_indirection`
+names for each hypothesis the slot that holds each position. So a hypothesis that goes on from the text of another
+copies a row of numbers, not keys and values (the cache indirection of NVIDIA's FasterTransformer and TensorRT-LLM).
+
+operations/beams.mojo calls this.
 """
 
 from ..memory.views import View
@@ -38,7 +41,7 @@ struct BeamSearch(Copyable, Movable):
     var first: Int  # row of the first hypothesis: 0 or `beams`
     var sum_logprobs: List[Float32]
     var slots: List[Int]  # of each hypothesis
-    var cache_indirection: View[DType.uint16]  # [beams, capacity]: the slot of each position of a hypothesis, by its own slot
+    var cache_indirection: View[DType.uint16]  # [beams, capacity]: by a hypothesis' slot, that of each position
     var candidates: Candidates
 
     def __init__(
@@ -57,7 +60,7 @@ struct BeamSearch(Copyable, Movable):
         self.tokens = tokens
         self.first = 0
         self.sum_logprobs = [Float32(0)]
-        # The last row goes on first, as where all rows hold the same text (see `BeamSearch.choose` in decoding/beam.py).
+        # The last row goes on first, as where all rows hold the same text (`BeamSearch.choose`, decoding/beam.py).
         self.slots = [beams - 1]
         self.cache_indirection = cache_indirection
         self.candidates = candidates
@@ -117,7 +120,7 @@ struct BeamSearch(Copyable, Movable):
             self.candidates.put(self.max_candidates + i, self.text(i), self.sum_logprobs[i])
 
     def _take_slots(mut self, sources: List[Int], cache_length: Int):
-        """Give each hypothesis a slot: the first that goes on from a slot takes it over, another one takes a free slot."""
+        """Give each hypothesis a slot: the first that goes on from a slot keeps it, others take free ones."""
         var is_wanted = List[Bool](length=self.beams, fill=False)
         for source in sources:
             is_wanted[source] = True

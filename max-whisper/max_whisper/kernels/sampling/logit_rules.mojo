@@ -1,14 +1,14 @@
 """Which tokens may come next: the rules of decoding/rules.py that speak of tokens alone.
 
-`suppress_tokens` never come and `begin_suppress_tokens` do not come first (`SuppressTokens`, `SuppressBlank`). Timestamps come
-in pairs around text and never go back (`TimestampRules`; ApplyTimestampRules of whisper/decoding.py). That timestamps win where
-they together are more probable than any other token is a rule of logits: see `Sampler.top_k`.
+`suppress_tokens` never come and `begin_suppress_tokens` do not come first (`SuppressTokens`, `SuppressBlank`).
+Timestamps come in pairs around text and never go back (`TimestampRules`; ApplyTimestampRules of whisper/decoding.py).
+That timestamps win where they together are more probable than any other token is a rule of logits: see `Sampler.top_k`.
 
-What may follow a text is two ranges of tokens, of text and of timestamps, less the suppressed ones. operations/prompts.mojo,
-greedy.mojo and beams.mojo ask for it after each token.
+What may follow a text is two ranges of tokens, of text and of timestamps, less the suppressed ones.
+operations/prompts.mojo, greedy.mojo and beams.mojo ask for it after each token.
 """
 
-from std.math import max, min
+from std.math import min
 
 from ..memory.views import View
 
@@ -57,19 +57,6 @@ struct LogitRules(ImplicitlyCopyable):
     var first_timestamp: Int  # -1 where there are no rules of timestamps
     var last_initial_timestamp: Int  # the latest one that a text may begin with; -1 where there is no limit
 
-    def check(self, operation: StaticString) raises:
-        """That all tokens are in the vocabulary, and those of the lists ascend."""
-        _check_ascending(operation, "suppress_tokens", self.suppress_tokens, self.n_vocab)
-        _check_ascending(operation, "begin_suppress_tokens", self.begin_suppress_tokens, self.n_vocab)
-        check_token(operation, "end_of_text", self.end_of_text, self.n_vocab)
-        if self.first_timestamp != -1:
-            check_token(operation, "first_timestamp", self.first_timestamp, self.n_vocab)
-        if self.last_initial_timestamp != -1 and self.last_initial_timestamp < max(self.first_timestamp, 0):
-            raise Error(
-                operation, ": last_initial_timestamp is ", self.last_initial_timestamp,
-                "; it must be -1, or a token from first_timestamp ", self.first_timestamp, " on",
-            )
-
     def allowed_at_begin(self) -> AllowedTokens:
         """The tokens that a text may begin with."""
         if self.first_timestamp < 0:
@@ -98,18 +85,3 @@ struct LogitRules(ImplicitlyCopyable):
                 earliest = last if ends_with_timestamp else last + 1
                 break
         return AllowedTokens(self.end_of_text if ends_with_timestamp else 0, begin, earliest, self.n_vocab, True, False)
-
-
-def check_token(operation: StaticString, name: StaticString, token: Int, n_vocab: Int) raises:
-    """That a token is in the vocabulary."""
-    if token < 0 or token >= n_vocab:
-        raise Error(operation, ": ", name, " is ", token, "; a token must be in the vocabulary, 0 to ", n_vocab - 1)
-
-
-def _check_ascending(operation: StaticString, name: StaticString, tokens: View[DType.int64], n_vocab: Int) raises:
-    for i in range(tokens.columns):
-        check_token(operation, name, Int(tokens[i]), n_vocab)
-        if i > 0 and tokens[i] <= tokens[i - 1]:
-            raise Error(
-                operation, ": ", name, " has ", tokens[i - 1], " before ", tokens[i], "; its tokens must ascend, each once",
-            )

@@ -1,8 +1,9 @@
 """The most probable tokens of rows of logits under the rules of what may come next, found by several threads.
 
-operations/decoder.mojo computes logits of CHUNK tokens of the vocabulary at a time, in a thread's own memory, and gives each
-chunk to `add_chunk`. `top_k` then merges the chunks of a row in their order, whichever threads they came from, so that sums are
-rounded alike each time. What is found is what decoding/rules.py, greedy.py and beam.py find of the same logits.
+operations/decoder.mojo computes logits of CHUNK tokens of the vocabulary at a time, in a thread's own memory, and gives
+each chunk to `add_chunk`. `top_k` then merges the chunks of a row in their order, whichever threads they came from, so
+that sums are rounded alike each time. What is found is what decoding/rules.py, greedy.py and beam.py find of the same
+logits.
 
 Text and timestamps are kept apart until then, as a rule compares the probability of the timestamps with that of text.
 """
@@ -68,10 +69,10 @@ struct Sampler(ImplicitlyCopyable):
                 _suppress(logits, begin, suppressed)
             if allowed.is_first:
                 _suppress(logits, begin, suppressed_at_begin)
-            var text_begin, text_end = max(begin, allowed.text_begin), min(end, allowed.text_end)
-            self._of_chunk(row, TEXT, chunk).find(logits, begin, text_begin, text_end)
-            var timestamps_begin, timestamps_end = max(begin, allowed.timestamps_begin), min(end, allowed.timestamps_end)
-            self._of_chunk(row, TIMESTAMPS, chunk).find(logits, begin, timestamps_begin, timestamps_end)
+            var first, last = max(begin, allowed.text_begin), min(end, allowed.text_end)
+            self._of_chunk(row, TEXT, chunk).find(logits, begin, first, last)
+            first, last = max(begin, allowed.timestamps_begin), min(end, allowed.timestamps_end)
+            self._of_chunk(row, TIMESTAMPS, chunk).find(logits, begin, first, last)
 
     def merged(self, row: Int, kind: Int) -> TopK:
         """The greatest logits of a row's text or timestamps (kind: TEXT or TIMESTAMPS), of all chunks."""

@@ -1,8 +1,10 @@
 """The k greatest of some logits, and the sum of exponentials that a softmax over all of them divides by.
 
-Both are found in one pass over each chunk of a vocabulary, and those of chunks are merged: with m the greatest logit of a
-chunk and s = sum over its tokens t of e^(logit[t] - m), two chunks have m = max(m1, m2) and s = s1 e^(m1 - m) + s2 e^(m2 - m)
-(the online softmax of Milakov and Gimelshein 2018). So logits are never all in memory. sampler.mojo calls this.
+Each chunk of a vocabulary is passed over once. Of a chunk are kept its k greatest logits and, with m the greatest,
+    s = sum over its tokens t of e^(logit[t] - m).
+Two chunks are merged (the online softmax of Milakov and Gimelshein 2018):
+    m = max(m1, m2) and s = s1 e^(m1 - m) + s2 e^(m2 - m).
+So logits are never all in memory. sampler.mojo calls this.
 """
 
 from std.math import ceildiv, log, min
@@ -15,7 +17,10 @@ comptime SUPPRESSED = Float32.MIN  # minus infinity: the logit of a token that m
 
 @fieldwise_init
 struct TopK(ImplicitlyCopyable):
-    """The `k` greatest logits of some tokens, descending, of equal ones the first token's first; less than k of fewer tokens."""
+    """The `k` greatest logits of some tokens, descending; of equal ones the first token's first.
+
+    There are fewer than `k` of fewer tokens.
+    """
 
     var k: Int
     var counts: View[DType.int64]  # [1, 1]: how many there are
@@ -62,7 +67,7 @@ struct TopK(ImplicitlyCopyable):
         return self.greatest() + log(self.sum_exp())
 
     def logprob(self, i: Int) -> Float32:
-        """The natural logarithm of a token's probability, rounded as `log_softmax` in decoding/hypothesis.py rounds it."""
+        """The natural logarithm of a token's probability, rounded as by `log_softmax` of decoding/hypothesis.py."""
         return (self.logits[i] - self.greatest()) - log(self.sum_exp())
 
     def find(self, logits: View[DType.float32], first_token: Int, begin: Int, end: Int):

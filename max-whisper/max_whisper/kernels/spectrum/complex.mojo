@@ -1,6 +1,6 @@
 """Complex numbers of several frames at once: lane i of each belongs to frame i.
 
-In memory a number is a row of a view float64 [numbers, 2 * LANES]: the real parts of all frames, then the imaginary ones.
+In memory a number is a row of a view float64 [numbers, 2 * LANES]: real parts of all frames, then imaginary ones.
 """
 
 from std.math import cos, pi, sin

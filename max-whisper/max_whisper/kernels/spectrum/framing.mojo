@@ -1,8 +1,8 @@
 """The samples of several frames side by side, so that a vector can hold the same sample of each.
 
 A frame has 400 samples and begins 160, a hop, after the one before it. Samples [COLUMNS, 160], a row for each hop, are
-transposed to [160, COLUMNS]: sample n of frame f is then at row n mod 160 and column f + n div 160, next to that of frame
-f + 1. power_spectrum.mojo reads this layout.
+transposed to [160, COLUMNS]: sample n of frame f is then at row n mod 160 and column f + n div 160, next to that of
+frame f + 1. power_spectrum.mojo reads this layout.
 """
 
 from ..memory.views import View

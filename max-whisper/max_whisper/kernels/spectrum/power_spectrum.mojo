@@ -1,12 +1,14 @@
-"""The power spectrum of frames of 400 samples, in float64: |X[k]|^2 of X[k] = sum over n of e^(-2 pi i nk / 400) w[n] x[n].
+"""The power spectrum of frames of 400 samples, in float64.
 
-400 is 16 * 25, which have no factor in common. So the transform is transforms of 16 and then of 25 with no factors between
-them (Good 1958, Thomas 1963): with n = (25 i + 16 j) mod 400,
-X[k] = sum over j of e^(-2 pi i jk / 25) times the sum over i of e^(-2 pi i ik / 16) w[n] x[n].
-A transform of 16 is 4 x 4 and one of 25 is 5 x 5 (Cooley and Tukey 1965).
+Of samples x and a window w it is |X[k]|^2 for k from 0 to 200, with
+    X[k] = sum over n of e^(-2 pi i nk / 400) w[n] x[n].
+400 is 16 * 25, which have no factor in common. So the transform is transforms of 16 and then of 25 with no factors
+between them (Good 1958, Thomas 1963): with n = (25 i + 16 j) mod 400,
+    X[k] = sum over j of e^(-2 pi i jk / 25) times the sum over i of e^(-2 pi i ik / 16) w[n] x[n].
+A transform of 16 is one of 4 x 4, and one of 25 of 5 x 5 (Cooley and Tukey 1965).
 
-A vector holds the same sample of several frames, each in a lane of its own: a frame's values do not depend on its place.
-operations/log_mel.mojo calls this for the samples that spectrum/framing.mojo lays out.
+A vector holds the same sample of several frames, each in a lane of its own: a frame's values do not depend on its
+place. operations/log_mel.mojo calls this for the samples that framing.mojo lays out.
 """
 
 from std.math import cos, min, pi, sin
