@@ -28,8 +28,8 @@ from max_whisper.models.whisper.graphs.fused import WEIGHTS
 from max_whisper.models.whisper.graphs.log_mel import add_log10_mel
 from max_whisper.models.whisper.graphs.packing import pack_linear
 from max_whisper.runtime.cpu import all_cpu_instructions
-from max_whisper.runtime.kernels import packaged_kernels
 
+from .kernel_parts import packaged_parts
 from .page_part import markdown_table, write_own_part
 from .profile import medians
 
@@ -56,7 +56,7 @@ class Linear:
         return 2 * self.rows * DIMS.n_audio_state * self.columns
 
     def parameters(self) -> dict[str, object]:
-        return {"instructions": self.instructions, "weight": WEIGHTS[self.form], "finish": "store"}
+        return {"instructions": self.instructions, "weight": WEIGHTS[self.form], "epilogue": "store"}
 
     def inputs(self) -> list[np.ndarray]:
         depth = DIMS.n_audio_state
@@ -144,9 +144,9 @@ def compiled(every: list[Kernel], given: list[list[Buffer]]) -> dict[str, Model]
     for number, (kernel, buffers) in enumerate(zip(every, given, strict=True)):
         inputs = [TensorType(buffer.dtype, buffer.shape, cpu) for buffer in buffers]
         result = TensorType(DType.float32, kernel.result(), cpu)
-        with Graph(str(number), input_types=inputs, module=module, custom_extensions=[packaged_kernels()]) as graph:
+        with Graph(str(number), input_types=inputs, module=module, custom_extensions=[packaged_parts()]) as graph:
             graph.output(*ops.custom(kernel.operation, cpu, list(graph.inputs), [result], kernel.parameters()))
-    return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[packaged_kernels()])
+    return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[packaged_parts()])
 
 
 def report(runs: int) -> str:

@@ -47,7 +47,7 @@ def test_the_model_itself_finds_what_python_finds(
     fast: Transcriber, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     itself = [fast.transcribe(path, **options) for path in RECORDINGS]
-    monkeypatch.setattr(decode, "sampling_rules", lambda *rules, **tokens: None)
+    monkeypatch.setattr(decode, "token_rules", lambda *rules, **tokens: None)
     for path, ours in zip(RECORDINGS, itself, strict=True):
         expected = fast.transcribe(path, **options)
         assert [segment.tokens for segment in ours.segments] == [segment.tokens for segment in expected.segments]

@@ -38,3 +38,28 @@ def test_it_is_the_product(kernels: dict[str, Model], columns: int, depth: int, 
     (result,) = kernels[f"{columns}x{depth} {dtype}"].execute(Buffer.from_numpy(x), Buffer.from_numpy(weight))
     twin = x.astype(np.float64) @ weight.astype(np.float64).T
     np.testing.assert_allclose(result.to_numpy(), twin, rtol=0, atol=1e-5 * np.sqrt(depth))
+
+
+@pytest.fixture(scope="module")
+def loose() -> Model:
+    """The kernel in a graph that promises nothing of its inputs."""
+    cpu = DeviceRef.CPU()
+    inputs = [TensorType(DType.float32, ["rows", "k"], cpu), TensorType(DType.float16, ["columns", "depth"], cpu)]
+    result = TensorType(DType.float32, ["rows", "columns"], cpu)
+    with Graph("loose", input_types=inputs, custom_extensions=[KERNELS]) as graph:
+        graph.output(*ops.custom("few_rows_linear", cpu, list(graph.inputs), [result]))
+    return InferenceSession(devices=[CPU()]).load(graph, custom_extensions=[KERNELS])
+
+
+@pytest.mark.parametrize(
+    ("depth", "weight_depth", "message"),
+    [
+        (32, 48, "columns of weight is 48, and must be 32"),
+        (40, 40, "columns of x is 40, and must be a multiple of 16"),
+        (0, 0, "columns of x is 0, and must be a multiple of 16"),
+    ],
+)
+def test_what_does_not_fit_is_refused(loose: Model, depth: int, weight_depth: int, message: str) -> None:
+    x, weight = np.zeros((1, depth), np.float32), np.zeros((8, weight_depth), np.float16)
+    with pytest.raises(ValueError, match=f"few_rows_linear: {message}"):
+        loose.execute(Buffer.from_numpy(x), Buffer.from_numpy(weight))

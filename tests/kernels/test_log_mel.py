@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
-from max.driver import CPU
-from max.engine import InferenceSession
+from max.driver import CPU, Buffer
+from max.dtype import DType
+from max.engine import InferenceSession, Model
+from max.graph import DeviceRef, Dim, Graph, TensorType, ops
 from max.graph import Module as GraphModule
 
 from max_whisper.audio import N_FRAMES, N_SAMPLES, log_mel
@@ -86,3 +88,50 @@ def test_windows_equal_the_whole_spectrogram(compiled: CompiledLog10Mel, length:
     whole = log_mel_spectrogram(samples, n_mels, padding=N_SAMPLES, log10_mel=compiled)
     windows = LogMelWindows(open_samples(samples), n_mels, log10_mel=compiled)
     assert np.array_equal(windows.window(0, N_FRAMES), whole[:, :N_FRAMES])
+
+
+@pytest.fixture(scope="module")
+def loose() -> Model:
+    """The operation in a graph that promises nothing of its inputs, and of 400 samples wants 2 frames."""
+    cpu = DeviceRef.CPU()
+    inputs = [
+        TensorType(DType.float32, ["samples"], cpu),
+        TensorType(DType.float64, ["window"], cpu),
+        TensorType(DType.float64, ["filters", "bins"], cpu),
+        TensorType(DType.int64, ["bands", "ends"], cpu),
+    ]
+    result = TensorType(DType.float32, ["filters", Dim("samples") // 200], cpu)
+    with Graph("loose", input_types=inputs, custom_extensions=[packaged_kernels()]) as graph:
+        graph.output(*ops.custom("log10_mel", cpu, [value.tensor for value in graph.inputs], [result]))
+    return InferenceSession(devices=[CPU()]).load(graph, custom_extensions=[packaged_kernels()])
+
+
+def bands_with(first: int, end: int) -> np.ndarray:
+    bands = np.tile(np.array([0, 201]), (80, 1))
+    bands[3] = first, end
+    return bands
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"samples": np.zeros(400, np.float32)}, "samples is 400, and must be at least 560"),
+        ({"window": np.zeros(399)}, "samples of the window is 399, and must be 400"),
+        ({"filters": np.zeros((80, 200))}, "bins of filters is 200, and must be 201"),
+        ({"bands": np.zeros((79, 2), np.int64)}, "rows of bands is 79, and must be 80"),
+        ({"bands": np.zeros((80, 3), np.int64)}, "columns of bands is 3, and must be 2"),
+        ({"bands": bands_with(-1, 3)}, "a band's first bin is -1, and must be from 0 to 201"),
+        ({"bands": bands_with(4, 3)}, "a band's end is 3, and must be from 4 to 201"),
+        ({"bands": bands_with(4, 202)}, "a band's end is 202, and must be from 4 to 201"),
+    ],
+)
+def test_what_does_not_fit_is_refused(loose: Model, changed: dict[str, np.ndarray], message: str) -> None:
+    inputs = {
+        "samples": np.zeros(1600, np.float32),
+        "window": np.ones(400),
+        "filters": np.ones((80, 201)),
+        "bands": bands_with(0, 201),
+    }
+    loose.execute(*map(Buffer.from_numpy, inputs.values()))
+    with pytest.raises(ValueError, match=f"log10_mel: {message}"):
+        loose.execute(*map(Buffer.from_numpy, {**inputs, **changed}.values()))

@@ -106,20 +106,20 @@ class Prompts:
 
     tokens: np.ndarray  # int64 [windows, n]; the shorter ones have others before them that stand for nothing
     padding: Sequence[int]  # for each window, how many those are
-    start: int  # which of the n tokens is <|startoftranscript|>
-    limits: Sequence[int]  # for each window, the most tokens to choose
+    sot_index: int  # which of the n tokens is <|startoftranscript|>
+    max_new_tokens: Sequence[int]  # for each window, the most tokens that are chosen
 
 
 @dataclass(frozen=True)
-class SamplingRules:
-    """Which tokens may come next, as numbers."""
+class TokenRules:
+    """The rules of the next token as numbers, with which a model applies them by itself."""
 
-    end: int  # the token that ends a text
-    no_speech: int  # the token of a window without speech
-    forbidden: np.ndarray  # int64 [n], ascending, tokens that never come
-    forbidden_first: np.ndarray  # int64 [n], ascending, tokens that do not come first
-    timestamps: int | None  # the first timestamp, where there are rules for them
-    latest_first: int | None  # the latest timestamp that a text may begin with
+    end_of_text: int
+    no_speech: int  # <|nospeech|>, the token of a window without speech
+    suppress_tokens: np.ndarray  # int64 [n], ascending, tokens that never come
+    begin_suppress_tokens: np.ndarray  # int64 [n], ascending, tokens that do not come first
+    first_timestamp: int | None  # where there are rules for timestamps
+    last_initial_timestamp: int | None  # the latest timestamp that a text may begin with
 
 
 @dataclass(frozen=True)
@@ -135,12 +135,12 @@ class DecodedTexts:
 class TextDecoder(Protocol):
     """A SpeechModel that can decode to the end of the texts by itself."""
 
-    def decode_greedily(self, features: AudioFeatures, prompts: Prompts, rules: SamplingRules) -> list[DecodedTexts]:
+    def decode_greedily(self, features: AudioFeatures, prompts: Prompts, rules: TokenRules) -> list[DecodedTexts]:
         """For each window one text, always with the most probable token, as GreedySearch chooses it."""
         ...
 
     def decode_with_beams(
-        self, features: AudioFeatures, prompts: Prompts, rules: SamplingRules, beam_size: int, enough: int
+        self, features: AudioFeatures, prompts: Prompts, rules: TokenRules, beam_size: int, max_candidates: int
     ) -> list[DecodedTexts]:
-        """For each window the texts of BeamSearch, which ends when `enough` texts have ended."""
+        """For each window the texts of BeamSearch, which ends when `max_candidates` texts have ended."""
         ...

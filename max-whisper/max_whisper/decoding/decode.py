@@ -10,7 +10,7 @@ from max_whisper.audio import CHUNK_LENGTH
 from max_whisper.backends.interface import AudioFeatures, Hypothesis, Prompts, SpeechModel, TextDecoder
 from max_whisper.decoding.beam import BeamSearch, candidates, enough_texts
 from max_whisper.decoding.greedy import GreedySearch
-from max_whisper.decoding.on_device import sampling_rules
+from max_whisper.decoding.on_device import token_rules
 from max_whisper.decoding.prompt import initial_tokens
 from max_whisper.decoding.ranking import most_likely
 from max_whisper.decoding.rules import (
@@ -71,7 +71,7 @@ class WindowDecoder:
         if options.max_new_tokens is not None:
             self._sample_len = min(self._sample_len, options.max_new_tokens)
         self._rules = logit_rules(tokenizer, options, model.dims)
-        self._sampling_rules = sampling_rules(self._rules, end=tokenizer.eot, no_speech=tokenizer.no_speech)
+        self._token_rules = token_rules(self._rules, end_of_text=tokenizer.eot, no_speech=tokenizer.no_speech)
 
     def decode(
         self, features: AudioFeatures, windows: Sequence[WindowContext], temperature: float
@@ -93,21 +93,21 @@ class WindowDecoder:
         return Prompts(
             tokens=np.array([[0] * pad + list(row) for pad, row in zip(padding, initial, strict=True)], dtype=np.int64),
             padding=padding,
-            start=padding[0] + initial[0].index(self._tokenizer.sot),  # as many tokens follow it in every window
+            sot_index=padding[0] + initial[0].index(self._tokenizer.sot),  # as many tokens follow it in every window
             # The last token chosen is never fed, so one more than the context holds can be chosen.
-            limits=[min(self._sample_len, self._n_ctx + 1 - len(tokens)) for tokens in initial],
+            max_new_tokens=[min(self._sample_len, self._n_ctx + 1 - len(tokens)) for tokens in initial],
         )
 
     def _on_device(self, features: AudioFeatures, prompts: Prompts, temperature: float) -> list[_Texts] | None:
         """The windows' texts by the model itself; None where it cannot tell them or not by these rules."""
-        model, rules, options = self.model, self._sampling_rules, self.options
+        model, rules, options = self.model, self._token_rules, self.options
         if temperature > 0 or rules is None or not isinstance(model, TextDecoder):
             return None
         if options.beam_size is None:
             decoded = model.decode_greedily(features, prompts, rules)
         else:
-            enough = enough_texts(options.beam_size, options.patience)
-            decoded = model.decode_with_beams(features, prompts, rules, options.beam_size, enough)
+            max_candidates = enough_texts(options.beam_size, options.patience)
+            decoded = model.decode_with_beams(features, prompts, rules, options.beam_size, max_candidates)
         beams = options.beam_size or 1
         return [_Texts(candidates(texts.ended, texts.going_on, beams), texts.no_speech_prob) for texts in decoded]
 
@@ -125,15 +125,16 @@ class WindowDecoder:
         """Feed the prompts, then a token a time, until every search has ended."""
         group = len(searches[0].rows)
         state = self.model.start(features, group=group, padding=prompts.padding if any(prompts.padding) else None)
-        start, last = prompts.start, prompts.tokens.shape[1] - 1
+        start, last = prompts.sot_index, prompts.tokens.shape[1] - 1
         logits = state.advance(prompts.tokens.repeat(group, axis=0), [start, last] if start < last else [last])
         no_speech_probs = [token_probability(row, self._tokenizer.no_speech) for row in logits[::group, 0]]
 
         active = [True] * len(searches)
-        for step in range(max(prompts.limits)):
+        for step in range(max(prompts.max_new_tokens)):
             tokens, sources = self._choose(logits[:, -1], searches, active)
             active = [
-                not search.finished and step + 1 < limit for search, limit in zip(searches, prompts.limits, strict=True)
+                not search.finished and step + 1 < limit
+                for search, limit in zip(searches, prompts.max_new_tokens, strict=True)
             ]
             if not any(active):
                 break

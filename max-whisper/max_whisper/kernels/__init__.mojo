@@ -1,9 +1,10 @@
-from .alone import *
-from .beams import *
-from .convolutions import *
-from .cross_attention import *
-from .decoder import *
-from .encoder import *
-from .few_rows_linear import *
-from .greedy import *
-from .log_mel import *
+"""Mojo operations that graphs call; README.md is the map."""
+
+from .operations.beams import *
+from .operations.convolutions import *
+from .operations.cross_keys_values import *
+from .operations.decoder_step import *
+from .operations.encoder import *
+from .operations.few_rows_linear import *
+from .operations.greedy import *
+from .operations.log_mel import *

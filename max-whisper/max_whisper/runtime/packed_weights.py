@@ -2,15 +2,27 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from max_whisper.errors import CheckpointError
 from max_whisper.progress import Progress, Step
 from max_whisper.runtime.cache import cache_dir
 from max_whisper.runtime.files import replacing_in_cache
+
+ALIGNMENT = 64  # bytes to whose multiple the header and the arrays are filled up
+
+
+@dataclass(frozen=True)
+class PackedArray:
+    """An array of a packed file: its type, its shape, and how it is made."""
+
+    shape: tuple[int, ...]
+    dtype: str  # as NumPy names it
+    pack: Callable[[Mapping[str, np.ndarray]], np.ndarray]  # makes it of a checkpoint's weights
 
 
 @dataclass(frozen=True)
@@ -21,29 +33,52 @@ class PackedFile:
     source: Path  # the checkpoint's file or folder
     packer: Path  # the Python module that packs
     parameters: Mapping[str, object]  # what it was given, as JSON can hold it
-    shapes: Mapping[str, tuple[np.dtype, tuple[int, ...]]]  # of the arrays, in their order
-    pack: Callable[[], Iterable[np.ndarray]]  # gives the arrays, in their order
+    weights: Mapping[str, np.ndarray]  # the checkpoint's
+    arrays: Mapping[str, PackedArray]  # by name, in their order
     purpose: str  # the format, for a person: `int8`
 
 
 def packed_weights(file: PackedFile, progress: Progress) -> dict[str, np.ndarray]:
-    """The arrays, as views of a file of the cache, which holds one after the other.
+    """The arrays, as views of a file of the cache.
 
-    Raises CheckpointError where the file cannot be written.
+    The file begins with a description of its arrays and holds them one after the other. A file of another
+    description is made anew. Raises CheckpointError where it cannot be written.
     """
-    sizes = {name: int(np.prod(shape)) * dtype.itemsize for name, (dtype, shape) in file.shapes.items()}
+    header = _header(file.arrays)
+    sizes = {name: int(np.prod(array.shape)) * np.dtype(array.dtype).itemsize for name, array in file.arrays.items()}
     path = cache_dir() / "packed" / f"{_key(file)}.bin"
-    if not path.is_file() or path.stat().st_size != sum(sizes.values()):
+    if not _is_whole(path, header, sum(sizes.values())):
         progress(Step(f"packing the weights as {file.purpose}, once"))
         with replacing_in_cache(path) as unfinished, unfinished.open("wb") as written:
-            for array in file.pack():
-                written.write(np.ascontiguousarray(array).data)
+            written.write(header)
+            for name, array in file.arrays.items():
+                packed = array.pack(file.weights)
+                if packed.shape != array.shape or packed.dtype != array.dtype:
+                    raise CheckpointError(
+                        f"{file.source}: {name} was packed as {packed.dtype} {list(packed.shape)}, "
+                        f"and must be {array.dtype} {list(array.shape)}"
+                    )
+                written.write(np.ascontiguousarray(packed).data)
     mapped = np.memmap(path, dtype=np.uint8, mode="c")
-    arrays, start = {}, 0
-    for name, (dtype, shape) in file.shapes.items():
-        arrays[name] = np.asarray(mapped[start : start + sizes[name]]).view(dtype).reshape(shape)
+    weights, start = {}, len(header)
+    for name, array in file.arrays.items():
+        weights[name] = np.asarray(mapped[start : start + sizes[name]]).view(array.dtype).reshape(array.shape)
         start += sizes[name]
-    return arrays
+    return weights
+
+
+def _header(arrays: Mapping[str, PackedArray]) -> bytes:
+    """Names, types and shapes of the arrays as JSON, filled up with blanks to a multiple of 64 bytes."""
+    text = json.dumps({name: [array.dtype, array.shape] for name, array in arrays.items()}).encode()
+    return text + b" " * (-len(text) % ALIGNMENT)
+
+
+def _is_whole(path: Path, header: bytes, size: int) -> bool:
+    """Whether a file is there, with that header and as many bytes of arrays."""
+    if not path.is_file() or path.stat().st_size != len(header) + size:
+        return False
+    with path.open("rb") as file:
+        return file.read(len(header)) == header
 
 
 def _key(file: PackedFile) -> str:

@@ -14,7 +14,7 @@ from max_whisper.errors import OptionError
 from max_whisper.models.whisper.checkpoint import Checkpoint
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.models.whisper.graphs import fused
-from max_whisper.models.whisper.graphs.packing import Packer, Packing, is_float32, packed_shapes
+from max_whisper.models.whisper.graphs.packing import Packing, packed_arrays
 from max_whisper.progress import Progress, Step, silent
 from max_whisper.runtime.compiling import GraphRecipe, compile_graphs, compile_session
 from max_whisper.runtime.cpu import cpu_instructions
@@ -190,16 +190,13 @@ def _packing(checkpoint: Checkpoint, compute_type: str, instructions: str) -> Pa
 
 def packed_file(checkpoint: Checkpoint, packing: Packing) -> PackedFile:
     """How the checkpoint's weights are packed for the fused operations."""
-    shapes = packed_shapes(checkpoint.dims, packing)
     return PackedFile(
         label=f"{checkpoint.path.resolve().stem}-{packing.windows}",
         source=checkpoint.path,
         packer=_GRAPHS / "packing.py",
         parameters={"dims": checkpoint.dims.to_dict(), "packing": asdict(packing)},
-        shapes={
-            name: (np.dtype(np.float32 if is_float32(name) else np.uint8), shape) for name, shape in shapes.items()
-        },
-        pack=lambda: (array for _, array in Packer(checkpoint.weights, checkpoint.dims, packing).packed()),
+        weights=checkpoint.weights,
+        arrays=packed_arrays(checkpoint.dims, packing),
         purpose=packing.tokens,
     )
 

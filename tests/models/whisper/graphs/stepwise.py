@@ -16,7 +16,7 @@ from max_whisper.models.whisper.tokenizer import get_tokenizer
 TOKENIZER = get_tokenizer(multilingual=True, num_languages=99, language="en", task="transcribe")
 PADDING = [0, 2, 1, 0]
 LIMITS = [40, 7, 1, 12]
-PROMPTS = Prompts(np.random.default_rng(1).integers(0, 50000, (4, 5)), PADDING, start=3, limits=LIMITS)
+PROMPTS = Prompts(np.random.default_rng(1).integers(0, 50000, (4, 5)), PADDING, sot_index=3, max_new_tokens=LIMITS)
 """For four windows."""
 
 RULES: dict[str, list[LogitRule]] = {
@@ -48,12 +48,12 @@ def stepwise(
 ) -> list[Candidates]:
     """The candidates of each window alone. search: makes one for a window."""
     features, texts = model.encode(log_mel), []
-    for window, limit in enumerate(prompts.limits):
+    for window, limit in enumerate(prompts.max_new_tokens):
         choosing = search()
         group = len(choosing.rows)
         state = model.start(model.select(features, [window]), group=group, padding=[prompts.padding[window]])
         given = prompts.tokens[window : window + 1].repeat(group, axis=0)
-        logits = state.advance(given, [prompts.start, given.shape[1] - 1])
+        logits = state.advance(given, [prompts.sot_index, given.shape[1] - 1])
         no_speech_prob = token_probability(logits[0, 0], TOKENIZER.no_speech)
         for step in range(limit):
             for rule in rules:

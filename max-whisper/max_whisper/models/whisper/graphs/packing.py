@@ -1,22 +1,27 @@
 """Weights as the fused operations of kernels/ read them: each layer's parameters as one block of bytes.
 
-The matrices are cut into tiles of 1 KB (kernels/tiles.mojo, floats.mojo). For int8 each row of a weight, which is a
-column of the result, is rounded to 127 steps to either side of zero, as CTranslate2 does.
+What a block of the encoder or decoder consists of, in which order and of what sizes, is defined here alone
+(`encoder_block`, `decoder_block`). The offsets of its parts are packed with them; an operation reads the parts by them
+and raises an error where they are not those of its own sizes (kernels/operations/block_parameters.mojo).
+
+The matrices are cut into tiles of 1 KB (kernels/matmul/tiles.mojo). For int8 each row of a weight, which is a column of
+the result, is rounded to 127 steps to either side of zero, as CTranslate2 does.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from max_whisper.models.whisper.dimensions import ModelDimensions
+from max_whisper.runtime.packed_weights import ALIGNMENT, PackedArray
 
 COMPUTE_TYPES = ("int8", "bfloat16", "float32")
 FORMATS = ("int8", "bfloat16", "float16", "float32", "bfloat16x2", "bfloat16x3")
 """How a weight is kept; in the last two it is the sum of so many bfloat16: exactly a float16, or a float32."""
-LINE = 64  # bytes along the depth in a line of a tile
-LINES = 16  # columns of the result in a tile
-SIDE = 32  # columns of the result that are computed together
+ROW_BYTES = 64  # of a row of a tile
+PANEL = 16  # rows of a weight, which are columns of the result, in a tile
+BLOCK = 32  # columns of the result that are computed together; positions in a block of keys and values
 
 
 @dataclass(frozen=True)
@@ -48,25 +53,25 @@ def to_bfloat16(values: np.ndarray) -> np.ndarray:
 
 
 def to_tiles(weight: np.ndarray) -> np.ndarray:
-    """A weight [columns, depth] of int8, or of bfloat16 as uint16, as uint8 [columns / 16, lines / 16, 1024].
+    """A weight [columns, k] of int8, or of bfloat16 as uint16, as uint8 [columns / 16, k tiles, 1024].
 
-    The depth is filled up with zeros to whole tiles' width of 64 bytes.
+    k is filled up with zeros to whole tiles, whose rows have 64 bytes.
     """
-    columns, depth = weight.shape
-    in_line = LINE // weight.itemsize
-    together = 4 // weight.itemsize  # values of the depth that lie side by side
-    steps = -(-depth // in_line)
-    filled = np.zeros((columns, steps * in_line), dtype=weight.dtype)
-    filled[:, :depth] = weight
-    tiles = filled.reshape(columns // LINES, LINES, steps, in_line // together, together).transpose(0, 2, 3, 1, 4)
-    return np.ascontiguousarray(tiles).view(np.uint8).reshape(columns // LINES, steps, LINE * LINES)
+    columns, k = weight.shape
+    tile_k = ROW_BYTES // weight.itemsize
+    together = 4 // weight.itemsize  # values of k that lie side by side
+    k_tiles = -(-k // tile_k)
+    filled = np.zeros((columns, k_tiles * tile_k), dtype=weight.dtype)
+    filled[:, :k] = weight
+    tiles = filled.reshape(columns // PANEL, PANEL, k_tiles, tile_k // together, together).transpose(0, 2, 3, 1, 4)
+    return np.ascontiguousarray(tiles).view(np.uint8).reshape(columns // PANEL, k_tiles, ROW_BYTES * PANEL)
 
 
-def to_columns(weight: np.ndarray) -> np.ndarray:
-    """A weight [columns, depth] as [columns / 16, depth, 16], the depth filled up with zeros to a multiple of 16."""
-    columns, depth = weight.shape
-    filled = np.pad(weight, ((0, 0), (0, -depth % LINES)))
-    return np.ascontiguousarray(filled.reshape(columns // LINES, LINES, -1).transpose(0, 2, 1))
+def to_panels(weight: np.ndarray) -> np.ndarray:
+    """A weight [columns, k] as [columns / 16, k, 16], k filled up with zeros to a multiple of 16."""
+    columns, k = weight.shape
+    filled = np.pad(weight, ((0, 0), (0, -k % PANEL)))
+    return np.ascontiguousarray(filled.reshape(columns // PANEL, PANEL, -1).transpose(0, 2, 1))
 
 
 def split_bfloat16(values: np.ndarray, parts: int) -> list[np.ndarray]:
@@ -79,133 +84,195 @@ def split_bfloat16(values: np.ndarray, parts: int) -> list[np.ndarray]:
 
 
 def pack_linear(weight: np.ndarray, bias: np.ndarray | None, form: str) -> list[np.ndarray]:
-    """A linear layer's weight float32 [columns, depth] and bias [columns] as the struct `Linear` reads them.
+    """A linear layer's weight float32 [columns, k] and bias [columns] as the kernels' `Linear` reads them.
 
-    The columns are filled up with zeros to a multiple of 32. form: one of FORMATS.
+    See kernels/matmul/linear.mojo. The columns are filled up with zeros to a multiple of 32. form: one of FORMATS.
     """
     columns, _ = weight.shape
-    filling = -columns % SIDE
+    filling = -columns % BLOCK
     weight = np.pad(weight.astype(np.float32, copy=False), ((0, filling), (0, 0)))
     bias = np.zeros(columns, np.float32) if bias is None else bias.astype(np.float32, copy=False)
     bias = np.pad(bias, (0, filling))
     if form == "int8":
         scale = np.abs(weight).max(axis=1) / 127
         quantized = np.rint(weight / np.where(scale > 0, scale, 1)[:, None]).astype(np.int8)
-        totals = quantized.sum(axis=1, dtype=np.int32) * scale
-        return [bias, scale.astype(np.float32), totals.astype(np.float32), to_tiles(quantized)]
+        weight_sums = quantized.sum(axis=1, dtype=np.int32) * scale
+        return [bias, scale.astype(np.float32), weight_sums.astype(np.float32), to_tiles(quantized)]
     if form in ("float16", "float32"):
-        return [bias, to_columns(weight.astype(np.dtype(form), copy=False))]
+        return [bias, to_panels(weight.astype(np.dtype(form), copy=False))]
     # The parts of a tile lie one after the other.
     return [bias, np.stack([to_tiles(part) for part in split_bfloat16(weight, _parts(form))], axis=2)]
+
+
+def linear_size(columns: int, k: int, form: str) -> int:
+    """Bytes that `pack_linear` gives."""
+    columns += -columns % BLOCK
+    if form == "int8":
+        return columns * (12 + -(-k // ROW_BYTES) * ROW_BYTES)
+    if form in ("float16", "float32"):
+        return columns * (4 + -(-k // PANEL) * PANEL * np.dtype(form).itemsize)
+    return columns * (4 + _parts(form) * -(-2 * k // ROW_BYTES) * ROW_BYTES)
 
 
 def _parts(form: str) -> int:
     return {"bfloat16": 1, "bfloat16x2": 2, "bfloat16x3": 3}[form]
 
 
-def is_float32(name: str) -> bool:
-    """Whether a packed array is of float32, as what is added to activations or scales them is; others are bytes."""
-    return name.endswith(("positional_embedding", "ln_post"))
+Weights = Mapping[str, np.ndarray]
+WITHOUT_BIAS = ("key", "token_embedding")  # linear layers of Whisper that have none
 
 
-class Packer:
-    """The parts of a checkpoint, packed."""
+@dataclass(frozen=True)
+class NormPart:
+    """A layer normalization: gamma, then beta, float32 [width] each."""
 
-    def __init__(self, weights: Mapping[str, np.ndarray], dims: ModelDimensions, packing: Packing) -> None:
-        self._weights = weights
-        self._dims = dims
-        self._packing = packing
+    name: str  # in the checkpoint and in the kernels
+    width: int
 
-    def packed(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Every weight of the graphs of `build_fused_graphs`, by its name."""
-        dims = self._dims
-        yield "encoder.convolutions", _bytes(self._convolutions())
-        yield "encoder.positional_embedding", self._weights["encoder.positional_embedding"].astype(np.float32)
-        yield "encoder.blocks", self._layers("encoder", dims.n_audio_layer)
-        yield "encoder.ln_post", np.stack(self._normalization("encoder.ln_post"))
-        yield (
-            "cross_attention",
-            np.stack(
-                [_bytes(self._cross_keys_values(f"decoder.blocks.{i}.cross_attn")) for i in range(dims.n_text_layer)]
-            ),
-        )
-        yield "decoder.blocks", self._layers("decoder", dims.n_text_layer)
-        embedding = pack_linear(self._weights["decoder.token_embedding.weight"], None, self._packing.tokens)
-        yield "decoder.embedding", _bytes([*self._normalization("decoder.ln"), *embedding])
-        yield "decoder.positional_embedding", self._weights["decoder.positional_embedding"].astype(np.float32)
+    def size(self, form: str) -> int:
+        return 2 * self.width * 4
 
-    def _layers(self, side: str, count: int) -> np.ndarray:
-        return np.stack([_bytes(self._block(f"{side}.blocks.{i}", side == "decoder")) for i in range(count)])
+    def pack(self, weights: Weights, prefix: str, form: str) -> list[np.ndarray]:
+        return [weights[f"{prefix}{self.name}.{name}"].astype(np.float32) for name in ("weight", "bias")]
 
-    def _block(self, name: str, crosses: bool) -> Iterator[np.ndarray]:
-        """A block's parameters in the order in which it uses them."""
-        yield from self._normalization(f"{name}.attn_ln")
-        form = self._packing.tokens if crosses else self._packing.windows
-        yield from self._together(f"{name}.attn", ("query", "key", "value"), form)
-        yield from self._together(f"{name}.attn", ("out",), form)
-        if crosses:
-            yield from self._normalization(f"{name}.cross_attn_ln")
-            yield from self._together(f"{name}.cross_attn", ("query",), form)
-            yield from self._together(f"{name}.cross_attn", ("out",), form)
-        yield from self._normalization(f"{name}.mlp_ln")
-        yield from self._together(f"{name}.mlp", ("0",), form)
-        yield from self._together(f"{name}.mlp", ("2",), form)
 
-    def _cross_keys_values(self, name: str) -> list[np.ndarray]:
-        return self._together(name, ("key", "value"), self._packing.windows)
+@dataclass(frozen=True)
+class LinearPart:
+    """Linear layers of the same input as one, of weights [out_features, in_features] together."""
 
-    def _together(self, name: str, parts: tuple[str, ...], form: str) -> list[np.ndarray]:
-        """Linear layers of the same input as one; a key has no bias."""
-        weights = [self._weights[f"{name}.{part}.weight"] for part in parts]
+    name: str  # in the kernels
+    sources: tuple[str, ...]  # in the checkpoint
+    out_features: int
+    in_features: int
+
+    def size(self, form: str) -> int:
+        return linear_size(self.out_features, self.in_features, form)
+
+    def pack(self, weights: Weights, prefix: str, form: str) -> list[np.ndarray]:
+        matrices = [weights[f"{prefix}{source}.weight"] for source in self.sources]
         biases = [
-            np.zeros(len(weight), np.float32) if part == "key" else self._weights[f"{name}.{part}.bias"]
-            for part, weight in zip(parts, weights, strict=True)
+            np.zeros(len(matrix), np.float32) if source.endswith(WITHOUT_BIAS) else weights[f"{prefix}{source}.bias"]
+            for source, matrix in zip(self.sources, matrices, strict=True)
         ]
-        return pack_linear(np.concatenate(weights), np.concatenate(biases), form)
-
-    def _normalization(self, name: str) -> list[np.ndarray]:
-        return [self._weights[f"{name}.{part}"].astype(np.float32) for part in ("weight", "bias")]
-
-    def _convolutions(self) -> Iterator[np.ndarray]:
-        for name in ("encoder.conv1", "encoder.conv2"):
-            weight = self._weights[f"{name}.weight"]  # [out, in, kernel]
-            lines = weight.transpose(0, 2, 1).reshape(len(weight), -1)
-            yield from pack_linear(lines, self._weights[f"{name}.bias"], self._packing.convolutions)
+        return pack_linear(np.concatenate(matrices), np.concatenate(biases), form)
 
 
-def _bytes(arrays: Iterator[np.ndarray] | list[np.ndarray]) -> np.ndarray:
-    """Arrays one after the other, as uint8 [bytes]."""
-    return np.concatenate([np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in arrays])
+@dataclass(frozen=True)
+class ConvolutionPart:
+    """A convolution of 3 frames as a linear layer of 3 * channels features: weights [out, in, 3] as [out, 3 * in]."""
+
+    name: str
+    out_features: int
+    channels: int
+
+    def size(self, form: str) -> int:
+        return linear_size(self.out_features, 3 * self.channels, form)
+
+    def pack(self, weights: Weights, prefix: str, form: str) -> list[np.ndarray]:
+        weight = weights[f"{prefix}{self.name}.weight"]
+        matrix = weight.transpose(0, 2, 1).reshape(len(weight), -1)
+        return pack_linear(matrix, weights[f"{prefix}{self.name}.bias"], form)
 
 
-def linear_size(columns: int, depth: int, form: str) -> int:
-    """Bytes that `pack_linear` gives."""
-    columns += -columns % SIDE
-    if form == "int8":
-        return columns * (12 + -(-depth // LINE) * LINE)
-    if form in ("float16", "float32"):
-        return columns * (4 + -(-depth // LINES) * LINES * np.dtype(form).itemsize)
-    return columns * (4 + _parts(form) * -(-2 * depth // LINE) * LINE)
+Part = NormPart | LinearPart | ConvolutionPart
 
 
-def packed_shapes(dims: ModelDimensions, packing: Packing) -> dict[str, tuple[int, ...]]:
-    """The shape of each of the arrays that `Packer` gives, in the same order."""
+@dataclass(frozen=True)
+class Layout:
+    """Parts that lie one after the other in one block of bytes."""
 
-    def block(width: int, attentions: int, form: str) -> int:
-        linear = (linear_size(3 * width, width, form), linear_size(width, width, form))
-        mlp = linear_size(4 * width, width, form) + linear_size(width, 4 * width, form)
-        cross = 2 * linear[1] if attentions == 2 else 0
-        return (attentions + 1) * 8 * width + sum(linear) + cross + mlp
+    parts: tuple[Part, ...]
 
+    @property
+    def names(self) -> str:
+        """Those of the parts, as kernels compare them."""
+        return " ".join(part.name for part in self.parts)
+
+    def size(self, form: str) -> int:
+        return sum(part.size(form) for part in self.parts)
+
+    def offsets(self, form: str) -> np.ndarray:
+        """Where each part begins, then where the last one ends, repeated to whole ALIGNMENTs: int64."""
+        ends = np.cumsum([0, *(part.size(form) for part in self.parts)], dtype=np.int64)
+        return np.pad(ends, (0, -len(ends) % (ALIGNMENT // ends.itemsize)), mode="edge")
+
+    def pack(self, weights: Weights, prefix: str, form: str) -> np.ndarray:
+        """The parts of a checkpoint, uint8 [bytes]."""
+        arrays = [array for part in self.parts for array in part.pack(weights, prefix, form)]
+        return np.concatenate([np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in arrays])
+
+
+def encoder_block(width: int) -> Layout:
+    """A block of the encoder, in the order in which it uses its parts."""
+    return Layout((*_self_attention(width), *_mlp(width)))
+
+
+def decoder_block(width: int) -> Layout:
+    """A block of the decoder, without cross-attention's keys and values."""
+    cross_attention = (
+        NormPart("cross_attn_ln", width),
+        LinearPart("cross_attn.query", ("cross_attn.query",), width, width),
+        LinearPart("cross_attn.out", ("cross_attn.out",), width, width),
+    )
+    return Layout((*_self_attention(width), *cross_attention, *_mlp(width)))
+
+
+def _self_attention(width: int) -> tuple[Part, ...]:
+    return (
+        NormPart("attn_ln", width),
+        LinearPart("attn.query_key_value", ("attn.query", "attn.key", "attn.value"), 3 * width, width),
+        LinearPart("attn.out", ("attn.out",), width, width),
+    )
+
+
+def _mlp(width: int) -> tuple[Part, ...]:
+    return (
+        NormPart("mlp_ln", width),
+        LinearPart("mlp.fc1", ("mlp.0",), 4 * width, width),
+        LinearPart("mlp.fc2", ("mlp.2",), width, 4 * width),
+    )
+
+
+def packed_arrays(dims: ModelDimensions, packing: Packing) -> dict[str, PackedArray]:
+    """Every weight of the graphs of `build_fused_graphs`, by its name; their sizes are multiples of ALIGNMENT."""
     audio, text = dims.n_audio_state, dims.n_text_state
-    convolutions = [linear_size(audio, 3 * depth, packing.convolutions) for depth in (dims.n_mels, audio)]
+    conv = Layout((ConvolutionPart("conv1", audio, dims.n_mels), ConvolutionPart("conv2", audio, audio)))
+    key_value = Layout((LinearPart("key_value", ("key", "value"), 2 * text, text),))
+    vocabulary = Layout((NormPart("ln", text), LinearPart("token_embedding", ("token_embedding",), dims.n_vocab, text)))
+    encoder, decoder = encoder_block(audio), decoder_block(text)
+    windows, tokens = packing.windows, packing.tokens
+
+    def block(layout: Layout, prefix: str, form: str) -> PackedArray:
+        return PackedArray((layout.size(form),), "uint8", lambda weights: layout.pack(weights, prefix, form))
+
+    def blocks(layout: Layout, prefixes: list[str], form: str) -> PackedArray:
+        return PackedArray(
+            (len(prefixes), layout.size(form)),
+            "uint8",
+            lambda weights: np.stack([layout.pack(weights, prefix, form) for prefix in prefixes]),
+        )
+
+    def offsets(layout: Layout, form: str) -> PackedArray:
+        values = layout.offsets(form)
+        return PackedArray(values.shape, "int64", lambda weights: values)
+
+    def float32(name: str, *shape: int) -> PackedArray:
+        return PackedArray(shape, "float32", lambda weights: weights[name].astype(np.float32))
+
+    encoder_prefixes = [f"encoder.blocks.{i}." for i in range(dims.n_audio_layer)]
+    decoder_prefixes = [f"decoder.blocks.{i}." for i in range(dims.n_text_layer)]
+    ln_post = NormPart("ln_post", audio)
     return {
-        "encoder.convolutions": (sum(convolutions),),
-        "encoder.positional_embedding": (dims.n_audio_ctx, audio),
-        "encoder.blocks": (dims.n_audio_layer, block(audio, 1, packing.windows)),
-        "encoder.ln_post": (2, audio),
-        "cross_attention": (dims.n_text_layer, linear_size(2 * text, text, packing.windows)),
-        "decoder.blocks": (dims.n_text_layer, block(text, 2, packing.tokens)),
-        "decoder.embedding": (8 * text + linear_size(dims.n_vocab, text, packing.tokens),),
-        "decoder.positional_embedding": (dims.n_text_ctx, text),
+        "encoder.convolutions": block(conv, "encoder.", packing.convolutions),
+        "encoder.positional_embedding": float32("encoder.positional_embedding", dims.n_audio_ctx, audio),
+        "encoder.blocks": blocks(encoder, encoder_prefixes, windows),
+        "encoder.offsets": offsets(encoder, windows),
+        "encoder.ln_post": PackedArray(
+            (2, audio), "float32", lambda weights: np.stack(ln_post.pack(weights, "encoder.", "float32"))
+        ),
+        "cross_attention": blocks(key_value, [f"{prefix}cross_attn." for prefix in decoder_prefixes], windows),
+        "decoder.blocks": blocks(decoder, decoder_prefixes, tokens),
+        "decoder.offsets": offsets(decoder, tokens),
+        "decoder.embedding": block(vocabulary, "decoder.", tokens),
+        "decoder.positional_embedding": float32("decoder.positional_embedding", dims.n_text_ctx, text),
     }
