@@ -35,7 +35,7 @@ def main() -> None:
         path = cache_dir() / "examples" / "mine.pt"
         if not path.exists():
             save_as_openai_does(path)
-    # Converted once to safetensors in the cache folder, which the next start reads without PyTorch.
+    # The file is read where it lies, without PyTorch.
     model = max_whisper.load_model(path)
     print(f"{model.name}: {model.dims.n_audio_layer} encoder and {model.dims.n_text_layer} decoder layers")
     print(model.transcribe(SAMPLES / "weather.flac").text.strip())

@@ -4,7 +4,7 @@
 
 openai-whisper's files, `whisper/assets/{gpt2,multilingual}.tiktoken`, are text: a line for each token, with the token's
 bytes in base64 and its rank. Ours hold the same tokens in the order of their ranks, so that no rank is written and a
-load takes 12 ms (`max_whisper.tokenizer` reads them):
+load takes 12 ms (`max_whisper.models.whisper.tokenizer` reads them):
 
     uint32  n, little-endian
     uint8   [n] lengths of the tokens in bytes

@@ -23,8 +23,11 @@ WARM = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 # Options that have no case, why, and the tests that are there instead.
 NOT_COMPARED = {
-    "multilingual": ("openai-whisper detects the language once", ("tests/test_prompts.py",)),
-    "language_detection_segments": ("openai-whisper detects in the first window only", ("tests/test_tasks.py",)),
+    "multilingual": ("openai-whisper detects the language once", ("tests/transcription/test_prompts.py",)),
+    "language_detection_segments": (
+        "openai-whisper detects in the first window only",
+        ("tests/transcription/test_tasks.py",),
+    ),
     "top_p": ("openai-whisper draws from all tokens", ("tests/decoding/test_sampling.py",)),
     "repetition_penalty": (
         "openai-whisper has none",
@@ -40,13 +43,19 @@ NOT_COMPARED = {
     ),
     "max_new_tokens": (
         "it is sample_len under faster-whisper's name, without sample_len's effect on a prefix",
-        ("tests/test_prompts.py",),
+        ("tests/transcription/test_prompts.py",),
     ),
-    "prompt_reset_on_temperature": ("openai-whisper resets at 0.5, the default here", ("tests/test_prompts.py",)),
-    "hotwords": ("openai-whisper has none", ("tests/test_prompts.py",)),
-    "vad_filter": ("openai-whisper has no voice-activity filter", ("tests/test_tasks.py", "tests/test_vad.py")),
-    "vad_parameters": ("openai-whisper has no voice-activity filter", ("tests/test_vad.py",)),
-    "batch_size": ("openai-whisper decodes one window after the other", ("tests/test_tasks.py",)),
+    "prompt_reset_on_temperature": (
+        "openai-whisper resets at 0.5, the default here",
+        ("tests/transcription/test_prompts.py",),
+    ),
+    "hotwords": ("openai-whisper has none", ("tests/transcription/test_prompts.py",)),
+    "vad_filter": (
+        "openai-whisper has no voice-activity filter",
+        ("tests/transcription/test_tasks.py", "tests/audio/test_vad.py"),
+    ),
+    "vad_parameters": ("openai-whisper has no voice-activity filter", ("tests/audio/test_vad.py",)),
+    "batch_size": ("openai-whisper decodes one window after the other", ("tests/transcription/test_tasks.py",)),
 }
 
 # What the compared options can be besides, and why no case has it.
