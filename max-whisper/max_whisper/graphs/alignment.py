@@ -8,12 +8,12 @@ from itertools import groupby
 
 from max.dtype import DType
 from max.graph import DeviceRef, Graph, TensorType, TensorValue, ops
-from max.nn import Module
 
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.graphs.decoder import ResidualAttentionBlock, TextDecoder
 from max_whisper.graphs.kernels import calling_kernels
 from max_whisper.graphs.layers import few_rows_product, split_heads
+from max_whisper.graphs.modules import Module
 from max_whisper.graphs.whisper import Whisper
 
 

@@ -6,7 +6,6 @@ import numpy as np
 from max.dtype import DType
 from max.graph import BufferType, DeviceRef, Graph, TensorType, TensorValue
 from max.graph import Module as GraphModule
-from max.nn import Module
 
 from max_whisper.checkpoint.tensors import Weights
 from max_whisper.dimensions import ModelDimensions
@@ -14,6 +13,7 @@ from max_whisper.graphs.decoder import TextDecoder
 from max_whisper.graphs.encoder import AudioEncoder
 from max_whisper.graphs.kernels import calling_kernels
 from max_whisper.graphs.log_mel import add_log10_mel
+from max_whisper.graphs.modules import Module
 
 
 class Whisper(Module):
