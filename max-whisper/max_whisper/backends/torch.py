@@ -5,9 +5,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
-import whisper
-from whisper.model import disable_sdpa
 
 from max_whisper.checkpoint import Checkpoint
 from max_whisper.decoding.model import CrossAttention
@@ -16,6 +13,15 @@ from max_whisper.errors import DeviceError
 from max_whisper.log_mel import Log10Mel, log10_mel
 from max_whisper.options import TranscribeOptions
 from max_whisper.results import Transcription
+
+try:
+    import torch
+    import whisper
+    from whisper.model import disable_sdpa
+except ModuleNotFoundError as error:
+    raise DeviceError(
+        f"backends torch and hybrid need the Python module {error.name!r}: pip install 'max-whisper[reference]'"
+    ) from error
 
 
 def select_torch_device(name: str = "auto", threads: int = 0) -> torch.device:
