@@ -4,7 +4,7 @@
 PYTHON ?= python3
 ARGS ?=
 PIXI := $(shell command -v pixi 2>/dev/null)
-TASKS := demo test benchmark benchmark-json benchmark-peers parity parity-all parity-options lint nano
+TASKS := demo test benchmark benchmark-json benchmark-peers parity parity-all parity-options lint nano dist
 
 .PHONY: $(TASKS) clean
 
@@ -53,6 +53,11 @@ lint: $(READY)
 
 nano: $(READY)
 	$(RUN) training/make_nano.py $(ARGS)
+
+# The source distribution and the wheel, in dist/.
+dist: $(READY)
+	$(RUN) -m build $(ARGS)
+	$(RUN) -m twine check --strict dist/*
 
 # Made anew when a dependency or a locked version changes; otherwise reused.
 $(READY): pyproject.toml constraints.txt

@@ -3,6 +3,8 @@
 import ipaddress
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +21,15 @@ def only_this_machine() -> Iterator[None]:
         for name in ("connect", "connect_ex"):
             patch.setattr(socket.socket, name, _refusing(getattr(socket.socket, name)))
         yield
+
+
+@pytest.fixture(scope="session")
+def index(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """pip's package index, for tests that install into environments of their own; without it they are skipped."""
+    folder = str(tmp_path_factory.mktemp("index"))
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--retries", "0", "--dest", folder]
+    if subprocess.run([*command, "mdurl"], capture_output=True, check=False).returncode:
+        pytest.skip("pip reaches no package index")
 
 
 def _refusing(connect: Any) -> Any:

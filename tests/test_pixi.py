@@ -20,6 +20,7 @@ else:
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = ROOT.parent / "shared" / "data" / "pixi-manifest.schema.json"
+CONDA_NAMES = {"build": "python-build", "huggingface-hub": "huggingface_hub", "torch": "pytorch"}
 TASKS = (
     "demo",
     "test",
@@ -31,6 +32,7 @@ TASKS = (
     "parity-options",
     "lint",
     "nano",
+    "dist",
 )
 
 
@@ -111,10 +113,20 @@ def test_each_command_names_something_that_exists(manifest: dict[str, Any], task
 def test_conda_and_pip_ask_for_the_same_packages(manifest: dict[str, Any]) -> None:
     """Every dependency of pyproject.toml is in pixi.toml, from one side or the other, in the same versions."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    pixi = manifest["dependencies"] | manifest["pypi-dependencies"]
-    pixi |= {"torch": pixi["pytorch"]}
-    for requirement in project["dependencies"]:
-        name, minimum = requirement.split(">=")
-        assert name in pixi
-        if name not in ("max", "torch"):  # pixi.toml locks these two more closely
-            assert pixi[name] == f">={minimum}"
+    extras = project["optional-dependencies"]
+    features = {"default": (project["dependencies"], manifest)}
+    features |= {name: (extras[name], manifest["feature"][name]) for name in ("reference", "dev", "peers")}
+    for requirements, feature in features.values():
+        pixi = feature.get("dependencies", {}) | feature.get("pypi-dependencies", {})
+        for requirement in requirements:
+            if requirement == "max-whisper[reference]":
+                continue
+            name, minimum = requirement.split(">=")
+            asked = pixi[CONDA_NAMES.get(name, name)]
+            if name not in ("max", "torch"):  # pixi.toml locks these two more closely
+                assert asked == f">={minimum}"
+
+
+def test_environments_that_measure_and_test_have_the_reference(manifest: dict[str, Any]) -> None:
+    for environment in manifest["environments"].values():
+        assert "reference" in environment["features"]

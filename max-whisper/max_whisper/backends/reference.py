@@ -5,9 +5,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
-import whisper
-from whisper.model import disable_sdpa
 
 from max_whisper.audio.log_mel import Log10Mel, log10_mel
 from max_whisper.backends.interface import CrossAttention
@@ -15,6 +12,15 @@ from max_whisper.errors import DeviceError
 from max_whisper.models.whisper.checkpoint import Checkpoint
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.runtime.devices import check_device_name
+
+try:
+    import torch
+    import whisper
+    from whisper.model import disable_sdpa
+except ModuleNotFoundError as error:
+    raise DeviceError(
+        f"backends torch and hybrid need the Python module {error.name!r}: pip install 'max-whisper[reference]'"
+    ) from error
 
 
 def select_torch_device(name: str = "auto", threads: int = 0) -> torch.device:

@@ -8,11 +8,11 @@ from itertools import groupby
 
 from max.dtype import DType
 from max.graph import DeviceRef, Graph, TensorType, TensorValue, ops
-from max.nn import Module
 
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.models.whisper.graphs.decoder import ResidualAttentionBlock, TextDecoder
 from max_whisper.models.whisper.graphs.layers import few_rows_product, split_heads
+from max_whisper.models.whisper.graphs.modules import Module
 from max_whisper.models.whisper.graphs.whisper import Whisper
 from max_whisper.runtime.kernels import calling_kernels
 

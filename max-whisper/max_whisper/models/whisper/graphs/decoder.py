@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from max.dtype import DType
 from max.graph import BufferValue, DeviceRef, TensorValue, Weight, ops
-from max.nn import Embedding, LayerList, Module
 
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.models.whisper.graphs.layers import (
@@ -15,6 +14,7 @@ from max_whisper.models.whisper.graphs.layers import (
     linear_for_tokens,
     linear_for_windows,
 )
+from max_whisper.models.whisper.graphs.modules import Embedding, LayerList, Module
 
 
 class ResidualAttentionBlock(Module):

@@ -2,10 +2,10 @@
 
 from max.dtype import DType
 from max.graph import DeviceRef, TensorValue, Weight, ops
-from max.nn import LayerList, Module
 
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.models.whisper.graphs.layers import MLP, Attention, Conv1d, layer_norm, linear_for_windows
+from max_whisper.models.whisper.graphs.modules import LayerList, Module
 
 
 class ResidualAttentionBlock(Module):

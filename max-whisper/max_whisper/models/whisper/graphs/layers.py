@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from max.dtype import DType
 from max.graph import DeviceRef, Dim, TensorType, TensorValue, Weight, ops
-from max.nn import LayerList, LayerNorm, Linear, Module
+
+from max_whisper.models.whisper.graphs.modules import LayerList, LayerNorm, Linear, Module
 
 LinearFactory = Callable[[int, int, bool], Module]
 """Makes a linear layer: in width, out width, whether it has a bias."""

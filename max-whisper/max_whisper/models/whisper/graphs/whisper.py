@@ -6,13 +6,13 @@ import numpy as np
 from max.dtype import DType
 from max.graph import BufferType, DeviceRef, Graph, TensorType, TensorValue
 from max.graph import Module as GraphModule
-from max.nn import Module
 
 from max_whisper.models.files.tensors import Weights
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.models.whisper.graphs.decoder import TextDecoder
 from max_whisper.models.whisper.graphs.encoder import AudioEncoder
 from max_whisper.models.whisper.graphs.log_mel import add_log10_mel
+from max_whisper.models.whisper.graphs.modules import Module
 from max_whisper.runtime.kernels import calling_kernels
 
 
