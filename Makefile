@@ -4,7 +4,7 @@
 PYTHON ?= python3
 ARGS ?=
 PIXI := $(shell command -v pixi 2>/dev/null)
-TASKS := demo test benchmark benchmark-json benchmark-peers parity parity-all parity-options lint nano dist
+TASKS := demo test benchmark benchmark-json benchmark-peers parity parity-all parity-options lint nano dist docs
 
 .PHONY: $(TASKS) clean
 
@@ -53,6 +53,10 @@ lint: $(READY)
 
 nano: $(READY)
 	$(RUN) training/make_nano.py $(ARGS)
+
+# The reference of the Python API, in build/docs.
+docs: $(READY)
+	$(RUN) docs/make_reference.py $(ARGS)
 
 # The source distribution and the wheel, in dist/.
 dist: $(READY)
