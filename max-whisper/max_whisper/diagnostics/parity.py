@@ -1,8 +1,10 @@
 """The parity lab: encoder and decoder on MAX beside openai-whisper on PyTorch, layer by layer, on the same weights.
 
 For each layer it prints mean and standard deviation on MAX, cosine similarity and the largest difference to PyTorch,
-and marks the first one over its limit. The last rows, features and logits, and the tokens that both choose step by step
-come from the graphs as they are compiled for use, without what makes the layers visible.
+and marks the first one over its limit. First come MAX's own operations, of which every layer is an output. Then comes
+the product, the graphs that transcribe: on a CPU its fused operations, stopped after each block. A decoder stopped so
+gives logits, those that the last norm and the vocabulary make of the block's output. The tokens that both choose step
+by step are the product's.
 """
 
 import gc
@@ -22,7 +24,8 @@ from max_whisper.options.parser import CommandParser
 from max_whisper.progress import Progress, Step, silent
 
 LIMITS = {"features": 1e-4, "logits": 1e-3}  # largest absolute difference
-REFERENCE_NAMES = {"features": "encoder.ln_post", "logits": "decoder.logits"}
+REFERENCE_NAMES = {"features": "encoder.ln_post", "logits": "decoder.logits"}  # others have their own
+PRODUCT = "product: "
 STEPS = 64  # tokens
 ALL_MODELS = ("nano", "random:tiny", "random:base", "random:small.en", "random:turbo", "random:large-v3")
 
@@ -31,7 +34,7 @@ ALL_MODELS = ("nano", "random:tiny", "random:base", "random:small.en", "random:t
 class LayerComparison:
     """One layer's values on MAX against PyTorch's."""
 
-    name: str
+    name: str  # of the product's with `product: ` before it
     mean: float  # on MAX
     deviation: float  # standard deviation on MAX
     cosine: float
@@ -67,6 +70,7 @@ def compare(checkpoint: Checkpoint, device: str = "cpu", seed: int = 0, progress
     import torch
 
     from max_whisper.backends.factory import load_max_model
+    from max_whisper.backends.fused import FusedModel
     from max_whisper.backends.max_graph import MaxGraphModel
     from max_whisper.backends.reference import TorchModel, reference_model
     from max_whisper.runtime.devices import select_device
@@ -85,12 +89,15 @@ def compare(checkpoint: Checkpoint, device: str = "cpu", seed: int = 0, progress
     layers = lab.layers(log_mel, tokens)
     del lab
     product = load_max_model(checkpoint, selected, progress=progress)
+    if isinstance(product, FusedModel):
+        layers |= product_layers(product.layers(log_mel, tokens))
+        reference |= stopped_logits(model, reference)
     features = product.encode(log_mel)
-    layers["features"] = features.features.to_numpy()
-    layers["logits"] = product.start(features).advance(tokens, range(tokens.shape[1]))
+    layers["product: features"] = features.features.to_numpy()
+    layers["product: logits"] = product.start(features).advance(tokens, range(tokens.shape[1]))
     return Parity(
         checkpoint.name,
-        [compare_layer(name, ours, reference[REFERENCE_NAMES.get(name, name)]) for name, ours in layers.items()],
+        [compare_layer(name, ours, reference[reference_name(name)]) for name, ours in layers.items()],
         greedy_tokens(product, log_mel),
         reference_tokens,
     )
@@ -110,11 +117,22 @@ def reference_layers(model: Any, log_mel: np.ndarray, tokens: np.ndarray) -> dic
 
         return hook
 
+    def listen_before(name: str) -> Any:
+        def hook(module: Any, arguments: Any) -> None:
+            heard[f"{name}.input"] = arguments[0].numpy()
+
+        return hook
+
     listened = [
         module.register_forward_hook(listen(name))
         for name, module in model.named_modules()
         if name in ("encoder.conv1", "encoder.conv2", "encoder.ln_post", "decoder.ln")
         or name.removeprefix("encoder.").removeprefix("decoder.").removeprefix("blocks.").isdigit()
+    ]
+    listened += [
+        module.register_forward_pre_hook(listen_before(name))
+        for name, module in model.named_modules()
+        if name in ("encoder.blocks.0", "decoder.blocks.0")
     ]
     with torch.no_grad():
         features = model.encoder(torch.from_numpy(log_mel))
@@ -122,6 +140,38 @@ def reference_layers(model: Any, log_mel: np.ndarray, tokens: np.ndarray) -> dic
     for hook in listened:
         hook.remove()
     return heard
+
+
+def reference_name(name: str) -> str:
+    """What `reference_layers` and `stopped_logits` call a layer."""
+    own = name.removeprefix(PRODUCT)
+    return REFERENCE_NAMES.get(own, own)
+
+
+def product_layers(stopped: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What `FusedModel.layers` gives, by the layers of the checkpoint after which it was stopped."""
+    names = {"encoder.x.0": "encoder.blocks.0.input", "decoder.logits.0": "decoder.blocks.0.input.logits"}
+
+    def named(name: str) -> str:
+        side, kind, *number = name.split(".")
+        if name in names or not number:
+            return names.get(name, name)
+        return f"{side}.blocks.{int(number[0]) - 1}" + (".logits" if kind == "logits" else "")
+
+    return {PRODUCT + named(name): values for name, values in stopped.items()}
+
+
+def stopped_logits(model: Any, heard: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The logits that the last norm and the vocabulary make of what goes into the decoder's blocks and comes out."""
+    import torch
+
+    decoder = model.decoder
+    with torch.no_grad():
+        return {
+            f"{name}.logits": (decoder.ln(torch.from_numpy(values)) @ decoder.token_embedding.weight.T).numpy()
+            for name, values in heard.items()
+            if name.startswith("decoder.blocks.")
+        }
 
 
 def greedy_tokens(model: Any, log_mel: np.ndarray, first: int = 0) -> list[int]:
@@ -143,9 +193,10 @@ def compare_layer(name: str, ours: np.ndarray, reference: np.ndarray) -> LayerCo
 
 def limit(name: str, reference: np.ndarray) -> float:
     """The largest difference allowed: absolute at the ends, inside in units of the layer's standard deviation."""
-    if name in LIMITS:
-        return LIMITS[name]
-    return LIMITS["features" if name.startswith("encoder.") else "logits"] * max(1.0, float(reference.std()))
+    own = name.removeprefix(PRODUCT)
+    if own in LIMITS:
+        return LIMITS[own]
+    return LIMITS["features" if own.startswith("encoder.") else "logits"] * max(1.0, float(reference.std()))
 
 
 def parity_table(parity: Parity) -> Table:

@@ -93,7 +93,10 @@ def test_the_parity_lab_sees_every_layer(tiny: Checkpoint) -> None:
     assert parity.is_equal
     assert [layer.name for layer in parity.layers] == [
         *("encoder.conv1", "encoder.conv2", "encoder.blocks.0", "encoder.blocks.1", "encoder.ln_post"),
-        *("decoder.blocks.0", "decoder.blocks.1", "decoder.ln", "decoder.logits", "features", "logits"),
+        *("decoder.blocks.0", "decoder.blocks.1", "decoder.ln", "decoder.logits"),
+        *(f"product: encoder.{name}" for name in ("blocks.0.input", "blocks.0", "blocks.1", "ln_post")),
+        *(f"product: decoder.{name}.logits" for name in ("blocks.0.input", "blocks.0", "blocks.1")),
+        *("product: features", "product: logits"),
     ]
     assert all(layer.cosine > 0.999999 and layer.deviation > 0.1 for layer in parity.layers)
 
@@ -111,6 +114,8 @@ def test_the_parity_lab_finds_the_first_layer_that_is_off(tiny: Checkpoint, monk
     off = [layer.name for layer in parity.layers if not layer.is_equal]
     assert off[0] == "encoder.blocks.1"
     assert "encoder.blocks.0" not in off
+    assert "product: encoder.blocks.1" in off
+    assert "product: encoder.blocks.0" not in off
     table = io.StringIO()
     Console(file=table, width=160).print(parity_table(parity))
     assert "encoder.blocks.1 - first over the limit" in table.getvalue()
