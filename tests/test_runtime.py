@@ -101,10 +101,10 @@ def test_the_name_changes_with_everything(tmp_path: Path, monkeypatch: pytest.Mo
         names.append(cache_key("whisper", dims, CPU, "float16", {}))
     with monkeypatch.context() as changed:
         kernels = shutil.copytree(graphs.KERNELS, tmp_path / "kernels")
-        (kernels / "few_rows_linear.mojo").write_text("# another kernel")
+        (kernels / "operations" / "few_rows_linear.mojo").write_text("# another kernel")
         changed.setattr(graphs, "KERNELS", kernels)
         names.append(cache_key("whisper", dims, CPU, "float16", {}))
-        (kernels / "encoder.mojo").write_text("# a kernel that these graphs do not call")
+        (kernels / "operations" / "encoder.mojo").write_text("# a kernel that these graphs do not call")
         assert cache_key("whisper", dims, CPU, "float16", {}) == names[-1]
     names.append(cache_key("fused", dims, CPU, "float16", {}))
     assert len(set(names)) == len(names)
