@@ -28,7 +28,7 @@ from max_whisper.checkpoint import load_checkpoint
 from max_whisper.cpu import cpu_instructions
 from max_whisper.dimensions import ModelDimensions
 from max_whisper.graphs import fused, packaged_kernels
-from max_whisper.graphs.packing import COMPUTE_TYPES, Packing, packed_shapes
+from max_whisper.graphs.packing import COMPUTE_TYPES, Packing, decoder_block, encoder_block, packed_arrays
 from max_whisper.packed_weights import packed_weights
 from max_whisper.progress import silent
 
@@ -57,6 +57,10 @@ class Part:
         return [self.title, f"{self.milliseconds:.2f}", f"{self.milliseconds / whole:.0%}", *rates]
 
 
+ENCODER = ("encoder.blocks", "encoder.offsets", "encoder.ln_post")
+DECODER = ("decoder.blocks", "decoder.offsets", "decoder.embedding", "decoder.positional_embedding")
+
+
 class Profile:
     """A model's operations, compiled apart."""
 
@@ -71,19 +75,15 @@ class Profile:
     def _compile(self, instructions: str) -> dict[str, Model]:
         dims, packing, cpu = self._dims, self._packing, DeviceRef.CPU()
         module = GraphModule()
-        shapes = packed_shapes(dims, packing)
-        # Their layers are left open: fewer can be given.
-        open_shapes: dict[str, list[int | str]] = {name: list(shape) for name, shape in shapes.items()}
-        for name in ("encoder.blocks", "decoder.blocks"):
-            open_shapes[name][0] = "layers"
+        arrays = packed_arrays(dims, packing)
+        open_shapes: dict[str, list[int | str]] = {name: list(array.shape) for name, array in arrays.items()}
         open_shapes["encoder.positional_embedding"][0] = "length"
 
         def tensor(dtype: DType, *shape: int | str) -> TensorType:
             return TensorType(dtype, list(shape), cpu)
 
         def weight(name: str) -> TensorType:
-            is_float = self._weights[name].dtype == np.float32
-            return tensor(DType.float32 if is_float else DType.uint8, *open_shapes[name])
+            return tensor(DType[arrays[name].dtype], *open_shapes[name])
 
         width = dims.n_audio_state
         x = tensor(DType.float32, 1, "length", width)
@@ -102,33 +102,29 @@ class Profile:
             x,
             weight=fused.WEIGHTS[packing.convolutions],
         )
-        trace("blocks", "encoder_blocks", [x, weight("encoder.blocks"), weight("encoder.ln_post")], x)
+        n_blocks = tensor(DType.int64, 1)
+        trace("blocks", "encoder_blocks", [x, n_blocks, *map(weight, ENCODER)], x, layout=encoder_block(width).names)
         cross = tensor(
             DType.uint8, 1, dims.n_text_layer, dims.n_text_head * fused.head_bytes(dims.n_audio_ctx, packing)
         )
         features = tensor(DType.float32, 1, dims.n_audio_ctx, width)
         trace("cross", "cross_keys_values", [features, weight("cross_attention")], cross, reader=reader)
 
-        names = ("decoder.blocks", "decoder.embedding", "decoder.positional_embedding")
         for audio in (dims.n_audio_ctx, FEW):
             input_types = [
-                BufferType(DType.uint8, [1, "layers", "bytes"], cpu),
-                tensor(DType.int64, 1, 1, "length"),
-                tensor(DType.int64, 1, 1, "length"),
-                tensor(DType.int64, 1),
-                tensor(DType.int64, 1),
-                tensor(DType.int64, "positions"),
-                tensor(DType.uint16, 1, 1, "capacity"),
-                tensor(DType.uint8, 1, "layers", dims.n_text_head * fused.head_bytes(audio, packing)),
-                *map(weight, names),
+                BufferType(DType.uint8, [1, dims.n_text_layer, "bytes"], cpu),
+                *(tensor(DType[dtype], *shape) for dtype, shape in fused.STEP_INPUTS.values()),
+                tensor(DType.uint8, "windows", dims.n_text_layer, dims.n_text_head * fused.head_bytes(audio, packing)),
+                *map(weight, DECODER),
             ]
             step = {"instructions": reader, "weight": fused.WEIGHTS[packing.tokens], "audio": audio}
+            step["layout"] = decoder_block(dims.n_text_state).names
             with Graph(
                 f"step {audio}", input_types=input_types, module=module, custom_extensions=[packaged_kernels()]
             ) as graph:
                 caches, *others = graph.inputs
                 values = [caches.buffer, *(value.tensor for value in others)]
-                logits = tensor(DType.float32, 1, 1, "positions", dims.n_vocab)
+                logits = tensor(DType.float32, "windows", "beams", "positions", dims.n_vocab)
                 graph.output(*ops.inplace_custom("decoder_step", cpu, values, [logits], step))
         return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[packaged_kernels()])
 
@@ -156,8 +152,9 @@ class Profile:
 
     def _blocks(self, length: int) -> Callable[[], object]:
         x = Buffer.from_numpy(_random(1, length, self._dims.n_audio_state))
-        given = self._given("encoder.blocks", "encoder.ln_post")
-        return lambda: self._models["blocks"].execute(x, *given)
+        n_blocks = Buffer.from_numpy(np.array([self._dims.n_audio_layer]))
+        given = self._given(*ENCODER)
+        return lambda: self._models["blocks"].execute(x, n_blocks, *given)
 
     def _cross(self) -> Callable[[], object]:
         features = Buffer.from_numpy(_random(1, self._dims.n_audio_ctx, self._dims.n_audio_state))
@@ -169,15 +166,18 @@ class Profile:
         features = Buffer.from_numpy(_random(1, dims.n_audio_ctx, dims.n_audio_state))
         (keys,) = self._models["cross"].execute(features, *self._given("cross_attention"))
         size = dims.n_text_head * fused.head_bytes(audio, packing)
-        cross = np.ascontiguousarray(keys.to_numpy()[:, :layers, :size])
+        cross = np.ascontiguousarray(keys.to_numpy()[:, :, :size])
         capacity = -(-dims.n_text_ctx // 32) * 32
-        caches = np.zeros((1, layers, dims.n_text_head * fused.head_bytes(dims.n_text_ctx, packing)), np.uint8)
-        blocks = np.ascontiguousarray(self._weights["decoder.blocks"][:layers])
-        shapes: list[tuple[int, ...]] = [(1, 1, 1), (1, 1, 1), (1,), (1,), (1,)]
-        numbers = [np.zeros(shape, np.int64) for shape in shapes]
-        inputs = [caches, *numbers, np.zeros((1, 1, capacity), np.uint16), cross, blocks]
-        given = [Buffer.from_numpy(array) for array in inputs]
-        given += self._given("decoder.embedding", "decoder.positional_embedding")
+        shape = (1, dims.n_text_layer, dims.n_text_head * fused.head_bytes(dims.n_text_ctx, packing))
+        # Zeros are a token, its position, the first index, and nothing in the caches.
+        sizes = {"windows": 1, "beams": 1, "length": 1, "positions": 1, "slots": 1, "capacity": capacity}
+        inputs = {
+            name: np.zeros([sizes.get(str(size), 1) for size in shape], dtype)
+            for name, (dtype, shape) in fused.STEP_INPUTS.items()
+        }
+        inputs["n_blocks"][0] = layers
+        given = [Buffer.from_numpy(array) for array in (np.zeros(shape, np.uint8), *inputs.values(), cross)]
+        given += self._given(*DECODER)
         return lambda: self._models[f"step {audio}"].execute(*given)
 
 

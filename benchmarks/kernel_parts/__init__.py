@@ -17,19 +17,19 @@ HERE = Path(__file__).parent
 
 
 @cache
-def packaged_parts() -> Path:
-    """The product's operations and these, as one package, made once in a process."""
-    with TemporaryDirectory() as folder:
-        package = Path(folder, KERNELS.name)
+def packaged_parts(folder: Path = HERE) -> Path:
+    """The product's operations and those in the Mojo modules of a folder, as one package, made once in a process."""
+    with TemporaryDirectory() as temporary:
+        package = Path(temporary, KERNELS.name)
         shutil.copytree(KERNELS, package)
-        parts = package / HERE.name
+        parts = package / folder.name
         parts.mkdir()
-        modules = sorted(HERE.glob("*.mojo"))
+        modules = sorted(folder.glob("*.mojo"))
         for module in modules:
             shutil.copy(module, parts)
         (parts / "__init__.mojo").touch()
         with (package / "__init__.mojo").open("a") as file:
-            file.writelines(f"from .{HERE.name}.{module.stem} import *\n" for module in modules)
+            file.writelines(f"from .{folder.name}.{module.stem} import *\n" for module in modules)
         library = KernelLibrary()
         library.load_paths([package])
     (path,) = library.library_paths()

@@ -1,4 +1,4 @@
-"""Attention by itself, of queries, keys and values float32 that it packs: the decoder's, and the encoder's to a window."""
+"""Attention by itself, of queries, keys and values float32 that it packs: the decoder's and the encoder's."""
 
 import extensibility
 from extensibility import InputTensor, OutputTensor
@@ -53,10 +53,11 @@ struct Scratch[isa: Isa, kind: DType](ImplicitlyCopyable):
 
 @extensibility.register("attention_alone")
 struct AttentionAlone:
-    """Attention of heads: queries float32 [heads, rows, 64], keys and values float32 [heads, positions, 64] -> as queries.
+    """Attention of heads: queries float32 [heads, rows, 64], keys and values float32 [heads, positions, 64] -> as
+    queries.
 
-    kind: bfloat16 or float32. Row i sees the positions from visible[0] to visible[1], and i more if visible[2], that one not
-    included. visible: int64 [3].
+    kind: bfloat16 or float32. Row i sees the positions from visible[0] to visible[1], and i more if visible[2], that
+    one not included. visible: int64 [3].
     """
 
     @staticmethod

@@ -44,8 +44,8 @@ struct Scratch(ImplicitlyCopyable):
 struct LinearAlone:
     """A linear layer: x float32 [rows, in_features] -> float32 [rows, out_features], a multiple of 32.
 
-    parameters: uint8 [bytes], packed by graphs/packing.py. The layer takes the rows normalized, with gamma_beta float32 [2,
-    in_features]. epilogue: `store`, or `gelu` for the GELU of the results.
+    parameters: uint8 [bytes], packed by graphs/packing.py. The layer takes the rows normalized, with gamma_beta float32
+    [2, in_features]. epilogue: `store`, or `gelu` for the GELU of the results.
     """
 
     @staticmethod

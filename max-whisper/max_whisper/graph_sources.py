@@ -1,7 +1,7 @@
 """The sources that compiled graphs depend on: the Python that traces them, and the Mojo of the operations they call.
 
-Imports of our own modules are followed through nested packages. One that cannot be followed is an error: a source that is
-left out would let a stale graph be read from the cache.
+Imports of our own modules are followed through nested packages. One that cannot be followed is an error: a source that
+is left out would let a stale graph be read from the cache.
 """
 
 import ast

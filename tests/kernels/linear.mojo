@@ -25,7 +25,7 @@ def linear_bfloat16(rows: Int, columns: Int, depth: Int, x: Int, parameters: Int
 def _linear[
     weight: DType
 ](rows: Int, columns: Int, depth: Int, x: Int, parameters: Int, memory: Int, result: Int):
-    """Up to 32 rows x float32 [rows, depth] -> result float32 [rows, columns]; memory for 2 panels and 32 x 34 floats."""
+    """Up to 32 rows x float32 [rows, depth] -> result float32 [rows, columns]; memory for all."""
     var source = View[DType.float32].at(x, rows, depth)
     var target = View[DType.float32].at(result, rows, columns)
     var bytes = Bytes.at(parameters, 1, Linear[isa, weight].size(columns, depth))

@@ -5,15 +5,15 @@ from functools import partial
 
 import numpy as np
 import pytest
-from max.driver import CPU
 from max.dtype import DType
-from max.engine import InferenceSession, Model
+from max.engine import Model
 from max.graph import DeviceRef, TensorType
 from max.graph import Module as GraphModule
 
 from benchmarks.kernel_parts import packaged_parts
 from max_whisper.cpu import all_cpu_instructions
 from max_whisper.graphs.packing import linear_size, pack_linear, split_bfloat16
+from tests.kernels.asserting import asserting_session
 from tests.kernels.test_tiles import execute, growing_heads, normalized, trace_operation
 
 # Each way in which products of float32 differ: sums of bfloat16, and registers of 512, 256 and 128 bits.
@@ -30,7 +30,7 @@ def form(weight: str, instructions: str) -> str:
 
 @pytest.fixture(scope="module")
 def kernels() -> dict[str, Model]:
-    """Every kernel, compiled together."""
+    """Every kernel, compiled together, with asserts."""
     module = GraphModule()
     cpu = DeviceRef.CPU()
     trace = partial(trace_operation, module)
@@ -51,7 +51,7 @@ def kernels() -> dict[str, Model]:
         kind = {"instructions": instructions, "kind": DType.float32}
         trace(f"attention {instructions}", "attention_alone", inputs, heads, **kind)
         trace(f"window {instructions}", "window_attention_alone", inputs[:-1], heads, **kind)
-    return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[packaged_parts()])
+    return asserting_session().load_all(module, custom_extensions=[packaged_parts()])
 
 
 @pytest.mark.parametrize("rows", [1, 3, 5, 16, 33, 130])
@@ -61,12 +61,12 @@ def test_a_linear_layer_with_gelu(kernels: dict[str, Model], instructions: str, 
     generator = np.random.default_rng(rows)
     x = generator.standard_normal((rows, DEPTH), dtype=np.float32)
     values = generator.standard_normal((COLUMNS, DEPTH), dtype=np.float32).astype(weight).astype(np.float32) / 8
-    scale, shift, bias = (generator.standard_normal(size, dtype=np.float32) for size in (DEPTH, DEPTH, COLUMNS))
+    gamma, beta, bias = (generator.standard_normal(size, dtype=np.float32) for size in (DEPTH, DEPTH, COLUMNS))
     parts = pack_linear(values, bias, form(weight, instructions))
     packed = np.concatenate([part.reshape(-1).view(np.uint8) for part in parts])
-    result = execute(kernels[f"linear {instructions} {weight}"], x, np.stack([scale, shift]), packed)
+    result = execute(kernels[f"linear {instructions} {weight}"], x, np.stack([gamma, beta]), packed)
 
-    left = normalized(x, scale, shift)
+    left = normalized(x, gamma, beta)
     sums = left @ values.T.astype(np.float64) + bias
     twin = sums / 2 * (1 + np.vectorize(math.erf)(sums / math.sqrt(2)))
     # What float32 loses: half a unit of the magnitudes that are added up, in the product and in the normalization.

@@ -4,15 +4,16 @@ from functools import partial
 
 import numpy as np
 import pytest
-from max.driver import CPU, Buffer
+from max.driver import Buffer
 from max.dtype import DType
-from max.engine import InferenceSession, Model
+from max.engine import Model
 from max.graph import DeviceRef, Graph, TensorType, ops
 from max.graph import Module as GraphModule
 
 from benchmarks.kernel_parts import packaged_parts
 from max_whisper.cpu import all_cpu_instructions
 from max_whisper.graphs.packing import linear_size, pack_linear, to_bfloat16
+from tests.kernels.asserting import asserting_session
 
 INSTRUCTIONS = all_cpu_instructions()
 SHAPES = [(96, 192), (64, 80)]  # columns, depth: whole lines of 64 bytes, and a last one to be filled up
@@ -34,7 +35,7 @@ def trace_operation(
 
 @pytest.fixture(scope="module")
 def kernels() -> dict[str, Model]:
-    """Every kernel, compiled together."""
+    """Every kernel, compiled together, with asserts."""
     module = GraphModule()
     cpu = DeviceRef.CPU()
     trace = partial(trace_operation, module)
@@ -64,7 +65,7 @@ def kernels() -> dict[str, Model]:
         )
         window = {"instructions": instructions, "kind": DType.bfloat16}
         trace(f"window {instructions}", "window_attention_alone", inputs[:-1], heads, **window)
-    return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[packaged_parts()])
+    return asserting_session().load_all(module, custom_extensions=[packaged_parts()])
 
 
 def execute(model: Model, *arrays: np.ndarray) -> np.ndarray:
@@ -80,9 +81,9 @@ def rounded(values: np.ndarray) -> np.ndarray:
     return (to_bfloat16(values).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
 
 
-def normalized(x: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
+def normalized(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> np.ndarray:
     centered = x.astype(np.float64) - x.mean(axis=1, keepdims=True, dtype=np.float64)
-    return centered / np.sqrt((centered**2).mean(axis=1, keepdims=True) + 1e-5) * scale + shift
+    return centered / np.sqrt((centered**2).mean(axis=1, keepdims=True) + 1e-5) * gamma + beta
 
 
 def gelu(x: np.ndarray) -> np.ndarray:
@@ -101,12 +102,12 @@ def test_a_linear_layer(
 ) -> None:
     generator = np.random.default_rng(rows)
     x, weight = (generator.standard_normal(shape, dtype=np.float32) for shape in ((rows, depth), (columns, depth)))
-    scale, shift, bias = (generator.standard_normal(size, dtype=np.float32) for size in (depth, depth, columns))
+    gamma, beta, bias = (generator.standard_normal(size, dtype=np.float32) for size in (depth, depth, columns))
     packed = packed_linear(weight, bias, compute_type)
     model = kernels[f"linear {instructions} {compute_type} {columns}"]
-    result = execute(model, x, np.stack([scale, shift]), packed)
+    result = execute(model, x, np.stack([gamma, beta]), packed)
 
-    values = normalized(x, scale, shift)
+    values = normalized(x, gamma, beta)
     if compute_type == "bfloat16":
         twin = rounded(values.astype(np.float32)) @ rounded(weight).T + bias
         # A value half way between two of bfloat16 may fall to either side.

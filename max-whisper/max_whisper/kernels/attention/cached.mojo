@@ -21,7 +21,7 @@ comptime SCORES_GAP = 32  # float32 between blocks of scores: a power of two wou
 
 @fieldwise_init
 struct Visible(ImplicitlyCopyable):
-    """The positions that rows see: row i those from `first` to `end`, that one not included, or to `end + i` if causal."""
+    """The positions that rows see: row i those from `first` to `end`, not included, or to `end + i` if causal."""
 
     var first: Int
     var end: Int

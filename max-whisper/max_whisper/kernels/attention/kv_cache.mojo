@@ -1,7 +1,7 @@
 """The keys and values of all layers and heads, of several rows: texts' slots, or windows' audio.
 
-uint8 [rows, layers, bytes]; a layer has for each head its keys, then its values (packing.mojo), of `capacity` blocks of 32
-positions each. Called by the decoder, and by cross_keys_values, which writes those of the audio.
+uint8 [rows, layers, bytes]; a layer has for each head its keys, then its values (packing.mojo), of `capacity` blocks of
+32 positions each. Called by the decoder, and by cross_keys_values, which writes those of the audio.
 """
 
 from ..instructions.isa import Isa

@@ -1,6 +1,7 @@
 """How queries, keys and values of one head lie in memory: operands of products, packed as matmul/tiles.mojo has them.
 
-`kind` is bfloat16 or float32. A head is 64 wide. Positions come in blocks of 32, and a head's width in 4 quarters of 16.
+`kind` is bfloat16 or float32. A head is 64 wide. Positions come in blocks of 32, and a head's width in 4 quarters of
+16.
 
     queries  A [2 panels of 16 rows, tiles of a head's width], of up to 32 rows
     keys     B [2 panels of 16 positions a block, tiles of a head's width]: scores = queries * keys

@@ -1,12 +1,12 @@
 """Attention of the encoder, where every row sees the whole window: softmax(q k^T / sqrt(64)) v in one pass.
 
-As in flash attention (Dao et al. 2022), blocks of positions are taken in turn and no row's scores are kept. But the largest
-score is not followed: weights are relative to the largest of the first block, and may be up to 2^100. Where that is too
-little, which a total tells, the pass is done again, relative to the largest score of all.
+As in flash attention (Dao et al. 2022), blocks of positions are taken in turn and no row's scores are kept. But the
+largest score is not followed: weights are relative to the largest of the first block, and may be up to 2^100. Where
+that is too little, which a total tells, the pass is done again, relative to the largest score of all.
 
-`kind` is bfloat16 or float32. Layouts are those of packing.mojo, but for the order of bfloat16's keys: of 8 positions the
-first 4 are in one panel and the others in the next, so that a row's scores of 32 positions, rounded to 16 bits and packed as
-AVX-512 packs them, come in the order of the positions. Called by operations/encoder_block.mojo.
+`kind` is bfloat16 or float32. Layouts are those of packing.mojo, but for the order of bfloat16's keys: of 8 positions
+the first 4 are in one panel and the others in the next, so that a row's scores of 32 positions, rounded to 16 bits and
+packed as AVX-512 packs them, come in the order of the positions. Called by operations/encoder_block.mojo.
 """
 
 from std.math import max, min

@@ -95,7 +95,7 @@ def zero_results[tiles: Int]():
 
 @always_inline
 def load_results[tiles: Int](block: View[DType.float32]):
-    """Load the accumulators from a block of results, 32 bits [32, 32]: tiles 0 and 1 its upper half, 2 and 3 the lower."""
+    """Load the accumulators of 2 or 4 tiles from a block of results, 32 bits [32, 32]."""
     _check(block)
     inlined_assembly[
         "tileloadd ($0,$1,1), %tmm0\ntileloadd 64($0,$1,1), %tmm1",

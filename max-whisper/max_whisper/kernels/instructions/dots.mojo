@@ -1,8 +1,8 @@
 """Dot products of 4 bytes in each 32-bit lane of registers: accumulators += a * b, whatever the kind of CPU has for it.
 
-int8: 4 values of a (unsigned on x86 with VNNI, `Isa.a_zero_point`) and b, to int32. bfloat16: 2 values, to float32. Where
-no instruction takes such small values they are widened first (`is_widened`): int8 to int16, of which pmaddwd multiplies
-pairs; bfloat16 to float32. Called by matmul/register_gemm.mojo.
+int8: 4 values of a (unsigned on x86 with VNNI, `Isa.a_zero_point`) and b, to int32. bfloat16: 2 values, to float32.
+Where no instruction takes such small values they are widened first (`is_widened`): int8 to int16, of which pmaddwd
+multiplies pairs; bfloat16 to float32. Called by matmul/register_gemm.mojo.
 """
 
 from std.memory import bitcast
@@ -23,7 +23,7 @@ def is_widened[isa: Isa, weight: DType]() -> Bool:
 
 @always_inline
 def widened_half[weight: DType, half: Int, lanes: Int](values: SIMD[DType.int32, lanes]) -> SIMD[DType.int32, lanes]:
-    """The first or the second of each two values, widened: int8 to int16; bfloat16 to float32, whose upper half it is."""
+    """The first or the second of each two values, widened: int8 to int16, bfloat16 to float32."""
     comptime if weight == DType.int8:
         var pairs = bitcast[DType.int16, 2 * lanes](values)
         return bitcast[DType.int32, lanes]((pairs << 8 if half == 0 else pairs) >> 8)

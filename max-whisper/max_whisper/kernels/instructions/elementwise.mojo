@@ -77,7 +77,7 @@ def powers_of_two[isa: Isa](one: Floats, other: Floats) -> SIMD[DType.uint16, 32
 
 @always_inline
 def pack_words(one: Floats, other: Floats) -> SIMD[DType.uint16, 32]:
-    """The nearest of the integers from 0 to 65535, for 4 of `one`, then 4 of `other`, and so on, as AVX-512 packs them."""
+    """The nearest integers from 0 to 65535, of 4 of `one`, then 4 of `other`, and so on, as AVX-512 packs them."""
     return inlined_assembly[
         "vpackusdw $2, $1, $0", SIMD[DType.uint16, 32], constraints="=v,v,v", has_side_effect=False
     ](_rounded(one), _rounded(other))
@@ -115,7 +115,7 @@ def _rounded(x: Floats) -> SIMD[DType.int32, 16]:
 
 @always_inline
 def power_of_two(exponents: Floats) -> Floats:
-    """2 to the exponents, at most 128, which gives infinity: relative error below 5e-5; what is below 2^-126 becomes that."""
+    """Powers of two, 2^128 being infinite: relative error below 5e-5; what is below 2^-126 becomes that."""
     var clipped = larger(exponents, Floats(-126))
     var whole = round(clipped)
     var rest = clipped - whole
@@ -160,7 +160,7 @@ comptime LOWEST_GELU = Float32(-0.17)  # at -0.75, rounded down
 
 @always_inline
 def exponential(x: Floats) -> Floats:
-    """e to the x, which is at most 0: relative error below 1e-6; what is below e^-87 becomes that."""
+    """Powers e^x of x that are at most 0: relative error below 1e-6; what is below e^-87 becomes that."""
     return power_of_two_float32(x * 1.4426950408889634)
 
 
@@ -189,8 +189,8 @@ def gelu(x: SIMD[DType.float32, _]) -> type_of(x):
 def gelu_float32(x: SIMD[DType.float32, _]) -> type_of(x):
     """As `gelu`, the probability wrong by 2e-7 at most, as PyTorch's is.
 
-    The probability less one half is an odd function that is 0.5 to the precision of float32 from 5.4 on, here a quotient
-    of polynomials, fitted so that the largest error is least.
+    The probability less one half is an odd function that is 0.5 to the precision of float32 from 5.4 on, here a
+    quotient of polynomials, fitted so that the largest error is least.
     """
     comptime above: Array[Float32, 7] = [
         1.16104168e-10, -2.22569803e-08, 3.13338660e-06, 1.58955183e-04, 4.43501677e-03, 3.47848237e-02, 3.98942173e-01,

@@ -1,4 +1,4 @@
-"""The kinds of CPU that the operations have code for: their names, and what each has. The first that a CPU has is its best.
+"""The kinds of CPU that the operations have code for, the best first: their names, and what each has.
 
 Graphs name a kind by `name` (graphs/fused.py, `INSTRUCTIONS`); max_whisper/cpu.py says which features a CPU must have
 for it. tests/kernels/test_isa.py compares the three. All code below an operation's entry takes an `Isa`.

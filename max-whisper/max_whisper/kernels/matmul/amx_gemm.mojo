@@ -1,7 +1,8 @@
-"""Blocks of C = A * B by AMX, with an epilogue's rows between its instructions. Called by gemm.mojo and attention/window.mojo.
+"""Blocks of C = A * B by AMX, with an epilogue's rows between its instructions.
 
 Accumulators are tiles 0 and 1 for rows 0 to 15 of the block, 2 and 3 for rows 16 to 31. No two
-products in a row go into the same tile, because the second would wait for the first.
+products in a row go into the same tile, because the second would wait for the first. Called by gemm.mojo and
+attention/window.mojo.
 """
 
 from ..instructions.amx import (

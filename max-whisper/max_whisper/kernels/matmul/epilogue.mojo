@@ -1,9 +1,9 @@
 """Epilogues: the work on the rows of one block of results that goes on beside the product of the next block.
 
 AMX computes a product while the rest of a core does other things, but only if these come between its instructions in
-small pieces: a core has room for few tiles under way, and when that is used up it takes up nothing else either until one
-is done. So `gemm` takes the epilogue of another block and runs some of its rows after each instruction (what CUTLASS
-calls an epilogue, pipelined in software). Products that are not of AMX run it after them.
+small pieces: a core has room for few tiles under way, and when that is used up it takes up nothing else either until
+one is done. So `gemm` takes the epilogue of another block and runs some of its rows after each instruction (what
+CUTLASS calls an epilogue, pipelined in software). Products that are not of AMX run it after them.
 """
 
 

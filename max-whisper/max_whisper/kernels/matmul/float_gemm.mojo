@@ -38,7 +38,7 @@ def float_gemm[
 def _block[
     isa: Isa, weight: DType, accumulate: Bool, rows: Int, halves: Int
 ](a: Bytes, b: Bytes, k_tiles: Int, result: View[DType.float32]):
-    """The product of a few rows, which begin at the first byte of `a`, and 32 columns, so many halves of them at a time."""
+    """The product of a few rows, which begin at the first byte of `a`, and 32 columns, `halves` of 16 at a time."""
     comptime tile_bytes = b_tile_bytes[isa, weight]()
     comptime for first in range(0, 2, halves):
         var accumulators = Array[Floats, rows * halves](fill=Floats(0))

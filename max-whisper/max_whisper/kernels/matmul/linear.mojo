@@ -1,7 +1,7 @@
 """Linear layers: y = x * weight^T + bias, 32 x 32 results at a time. Called by operations/.
 
-Of x of 8 bits, x = minimum + scale * q for each row, and weights of int8, w = column_scale * i for each column, a result is
-scale * column_scale * (sum of q * i) + minimum * (sum of w) + bias, where the first sum is of integers.
+Of x of 8 bits, x = minimum + scale * q for each row, and weights of int8, w = column_scale * i for each column, a
+result is scale * column_scale * (sum of q * i) + minimum * (sum of w) + bias, where the first sum is of integers.
 """
 
 from ..instructions.elementwise import Floats, gelu, gelu_float32
@@ -67,8 +67,8 @@ struct ResultEpilogue[weight: DType](Copyable, Epilogue):
 struct Linear[isa: Isa, weight: DType](ImplicitlyCopyable):
     """A linear layer's parameters, one block of bytes as `pack_linear` (graphs/packing.py) writes them.
 
-    bias float32 [out_features]; for int8 the columns' scales and the sums of their weights, float32 [out_features] each;
-    then panels of B, whose k is in_features.
+    bias float32 [out_features]; for int8 the columns' scales and the sums of their weights, float32 [out_features]
+    each; then panels of B, whose k is in_features.
     """
 
     comptime VECTORS = 3 if Self.weight == DType.int8 else 1
@@ -165,7 +165,7 @@ struct Linear[isa: Isa, weight: DType](ImplicitlyCopyable):
         return ColumnParameters[Self.weight](bias^, scales^, weight_sums^)
 
     def weights_of(self, column: Int, result: View[DType.float32]):
-        """The weights of one column: float32 [1, in_features], a multiple of 16; not where they are sums of bfloat16."""
+        """The weights of a column: float32 [1, in_features], a multiple of 16; not where they are sums of bfloat16."""
         var panel = self.panels.row(column // PANEL)
         comptime if is_float[Self.weight]():
             comptime row_bytes = b_tile_bytes[Self.isa, Self.weight]() // PANEL

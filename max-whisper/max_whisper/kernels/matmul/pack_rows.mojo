@@ -1,8 +1,8 @@
 """Rows of float32 made ready for products: normalized, quantized and packed as panels of A (tiles.mojo).
 
-For weights of int8 a row is quantized by itself, dynamically: value = minimum + scale * q, q from 0 to 255. For bfloat16
-its values are rounded; for floats they are kept, as three bfloat16 where products are of these. Called by every operation
-that has a linear layer.
+For weights of int8 a row is quantized by itself, dynamically: value = minimum + scale * q, q from 0 to 255. For
+bfloat16 its values are rounded; for floats they are kept, as three bfloat16 where products are of these. Called by
+every operation that has a linear layer.
 """
 
 from std.math import sqrt
@@ -90,8 +90,8 @@ def quantize_row[
 ](row: View[source], minimum: Float32, maximum: Float32, tiles: Bytes, number: Int) -> SIMD[DType.float32, 2]:
     """Pack a row [1, k] of values from minimum to maximum as 8 bits: 255 steps from the one to the other.
 
-    The bits are unsigned, or less 128 where A is signed (`Isa.a_zero_point`). Returns the scale, and the value that zero
-    bits stand for: a value is about that + scale * its 8 bits.
+    The bits are unsigned, or less 128 where A is signed (`Isa.a_zero_point`). Returns the scale, and the value that
+    zero bits stand for: a value is about that + scale * its 8 bits.
     """
     comptime is_signed = isa.a_zero_point() == 0
     comptime k = tile_k[isa, DType.int8]()

@@ -1,15 +1,16 @@
-"""Blocks of C = A * B of int8 or bfloat16 with SIMD registers: accumulators of a few rows and columns stay in them for all k.
+"""Blocks of C = A * B of int8 or bfloat16 with SIMD registers, in which accumulators stay for all of k.
 
-One register takes a part of a row of a B tile: the same 4 bytes of k of some columns. Another takes these 4 bytes of a row
-of A once for each lane. `dot` (instructions/dots.mojo) multiplies and adds the two. The kinds of CPU differ in how many
-columns a register has, and in whether values are widened first; those of A are widened once a tile. Called by gemm.mojo.
+One register takes a part of a row of a B tile: the same 4 bytes of k of some columns. Another takes these 4 bytes of a
+row of A once for each lane. `dot` (instructions/dots.mojo) multiplies and adds the two. The kinds of CPU differ in how
+many columns a register has, and in whether values are widened first; those of A are widened once a tile. Called by
+gemm.mojo.
 """
 
 from std.math import max, min
 
 from ..instructions.dots import dot, is_widened, widened_half
 from ..instructions.isa import Isa
-from ..memory.views import Bytes, View
+from ..memory.views import Bytes, View, bytes_of
 from .arm_gemm import matrix_block
 from .tiles import BLOCK, PANEL, ROW_BYTES, TILE_BYTES
 
@@ -62,7 +63,7 @@ def _most_rows[isa: Isa, weight: DType]() -> Int:
 def _block[
     isa: Isa, weight: DType, accumulate: Bool, rows: Int, vectors: Int, column: Int
 ](a: Bytes, b: Bytes, k_tiles: Int, result: View[DType.float32]):
-    """The product of a few rows, which begin at the first byte of `a`, and `vectors` registers of columns from `column` on."""
+    """The product of rows, which begin at the first byte of `a`, and `vectors` registers from `column` on."""
     comptime lanes = isa.lanes
     comptime accumulator = DType.int32 if weight == DType.int8 else DType.float32
     comptime widens = is_widened[isa, weight]()
@@ -95,15 +96,17 @@ def _block[
                         comptime if widens:
                             weights[vector] = widened_half[weight, half, lanes](weights[vector])
                     comptime for row in range(rows):
-                        var value = Int32(0)
+                        var value: Int32
                         comptime if widens:
-                            var values = Bytes.at(Int(widened.unsafe_ptr()), 1, halves * rows * ROW_BYTES)
+                            var values = bytes_of(widened.unsafe_ptr(), halves * rows * ROW_BYTES)
                             value = values.load_as[DType.int32, 1](0, (half * rows + row) * ROW_BYTES + tile_row * 4)
                         else:
                             value = a.load_as[DType.int32, 1](0, k_tile * TILE_BYTES + row * ROW_BYTES + tile_row * 4)
                         comptime for vector in range(vectors):
                             comptime i = turn * count + row * vectors + vector
-                            accumulators[i] = dot[isa, weight](accumulators[i], SIMD[DType.int32, lanes](value), weights[vector])
+                            accumulators[i] = dot[isa, weight](
+                                accumulators[i], SIMD[DType.int32, lanes](value), weights[vector]
+                            )
     comptime for row in range(rows):
         comptime for vector in range(vectors):
             comptime i = row * vectors + vector

@@ -6,8 +6,8 @@ values of k (`tile_k`):
     A tile     16 rows of 64 bytes, each a row's next values of k: 64 of 8 bits, 32 of bfloat16 or 16 of float32
     B tile     16 rows of 64 bytes, each the next 4 bytes of k of 16 columns, one column after the other
 
-So AMX reads its operands, and so AVX-512's dot products (VNNI, BF16) read the same rows one at a time. A block of C takes
-two panels of A and two of B: views of bytes [panels, bytes of a panel].
+So AMX reads its operands, and so AVX-512's dot products (VNNI, BF16) read the same rows one at a time. A block of C
+takes two panels of A and two of B: views of bytes [panels, bytes of a panel].
 
 Weights that were published as float16 (`weight` float16) or float32 are multiplied with float32. With AMX, which
 multiplies bfloat16 only, a float32 is the sum of three bfloat16 and a float16 that of two (bfloat16_parts.mojo); their

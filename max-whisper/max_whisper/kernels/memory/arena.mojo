@@ -55,4 +55,4 @@ struct Arena(Copyable):
 
     def free(self):
         """Give the block back; no view of it may be used any more."""
-        self.bytes.data.free()
+        self.bytes.data.unsafe_free()

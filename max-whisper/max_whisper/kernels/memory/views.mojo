@@ -183,3 +183,9 @@ def row_of[dtype: DType, rank: Int, //](tensor: ManagedTensorSlice[dtype=dtype, 
     """A graph's tensor as one row."""
     var view = view_of(tensor)
     return view.reshaped(1, view.rows * view.columns)
+
+
+@always_inline
+def bytes_of[type: AnyType, //](pointer: Pointer[type, _], size: Int) -> Bytes:
+    """So many bytes of an array in a function's own memory, as one row."""
+    return Bytes.at(Int(pointer), 1, size)

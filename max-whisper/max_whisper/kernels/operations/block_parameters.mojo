@@ -1,8 +1,8 @@
 """The parameters of a block of the encoder or decoder as views of one row of bytes.
 
-The parts, their order and their sizes are defined in graphs/packing.py (`encoder_block`, `decoder_block`). A graph gives an
-operation their names, which are compared when the graph is compiled, and their offsets, which lie in the packed file and
-are compared with the sizes that the kernels read when the operation is called.
+The parts, their order and their sizes are defined in graphs/packing.py (`encoder_block`, `decoder_block`). A graph
+gives an operation their names, which are compared when the graph is compiled, and their offsets, which lie in the
+packed file and are compared with the sizes that the kernels read when the operation is called.
 """
 
 from ..instructions.isa import Isa
@@ -12,7 +12,7 @@ from ..memory.views import Bytes, View
 
 @always_inline
 def norm_at(parameters: Bytes, offset: Int, width: Int) -> View[DType.float32]:
-    """gamma and beta of a layer normalization, float32 [2, width], in a row of bytes."""
+    """A layer normalization in a row of bytes: gamma and beta, float32 [2, width]."""
     return parameters.columns_from(offset, 8 * width).bits[DType.float32]().reshaped(2, width)
 
 

@@ -38,9 +38,8 @@ def expect_ids(operation: StaticString, name: StaticString, ids: View[DType.int6
         for column in range(ids.columns):
             var id = Int(ids.load(row, column))
             if id < 0 or id >= count:
-                raise Error(
-                    operation, ": ", name, " has ", id, " at ", row * ids.columns + column, ", and must be below ", count
-                )
+                var index = row * ids.columns + column
+                raise Error(operation, ": ", name, " has ", id, " at ", index, ", and must be below ", count)
 
 
 def expect_heads(operation: StaticString, width: Int) raises:

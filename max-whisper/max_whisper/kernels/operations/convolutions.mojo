@@ -1,8 +1,8 @@
-"""The encoder's two convolutions in one operation, in bfloat16 or float32: gelu(conv2(gelu(conv1(log_mel)))) + positions.
+"""The encoder's convolutions, in bfloat16 or float32: gelu(conv2(gelu(conv1(log_mel)))) + positions.
 
-Frames that follow each other lie one after the other, so that the three that a convolution's kernel sees are one piece of
-memory: each convolution is a linear layer of 3 * channels features (im2col without a copy). The second one moves by two
-frames. Called by the graph `encoder` (graphs/fused.py).
+Frames that follow each other lie one after the other, so that the three that a convolution's kernel sees are one piece
+of memory: each convolution is a linear layer of 3 * channels features (im2col without a copy). The second one moves by
+two frames. Called by the graph `encoder` (graphs/fused.py).
 """
 
 import extensibility
@@ -21,7 +21,7 @@ from ..matmul.pack_rows import pack_row
 from ..matmul.tiles import BLOCK, PANEL, ROW_BYTES, TILE_BYTES, is_float
 from ..memory.arena import Arena
 from ..memory.team import Team
-from ..memory.views import Bytes, View, view_of
+from ..memory.views import Bytes, View, row_of, view_of
 from .checks import expect_equal, expect_multiple, expect_range
 
 comptime NAME = "encoder_convolutions"
@@ -122,7 +122,7 @@ struct ConvolutionEpilogue[isa: Isa, weight: DType, is_last: Bool](Epilogue):
 def _transpose[
     isa: Isa, weight: DType
 ](log_mel: View[DType.float32], first: Int, last: Int, target: View[_between[weight]()]):
-    """Frames first to last of float32 [n_mels, frames] to [frames, n_mels], 16 x 16 at a time; first is a multiple of 16."""
+    """Frames first, a multiple of 16, to last of float32 [n_mels, frames] to [frames, n_mels], 16 x 16 at a time."""
     for mel in range(0, log_mel.rows, 16):
         for frame in range(first, last, 16):
             var count = min(16, log_mel.columns - frame)
@@ -144,8 +144,8 @@ def _transpose[
 struct EncoderConvolutions:
     """Log-mel windows float32 [windows, n_mels, 2 * length] -> float32 [windows, length, width], positions added.
 
-    parameters: uint8 [bytes], two linear layers of `weight`, bfloat16, float16 or float32, [width, 3 * n_mels] and [width,
-    3 * width], packed by graphs/packing.py. positional_embedding: float32 [length, width].
+    parameters: uint8 [bytes], two linear layers of `weight`, bfloat16, float16 or float32, [width, 3 * n_mels] and
+    [width, 3 * width], packed by graphs/packing.py. positional_embedding: float32 [length, width].
     """
 
     @staticmethod
@@ -172,7 +172,7 @@ struct EncoderConvolutions:
         var sizes = (Layer.size(width, KERNEL * n_mels), Layer.size(width, KERNEL * width))
         expect_equal(NAME, "the parameters' bytes", parameters.shape()[0], sizes[0] + sizes[1])
 
-        var bytes = Bytes.at(Int(parameters.unsafe_ptr()), 1, parameters.shape()[0])
+        var bytes = row_of(parameters)
         var conv1 = Layer.of(bytes.columns_from(0, sizes[0]), width, KERNEL * n_mels)
         var conv2 = Layer.of(bytes.columns_from(sizes[0], sizes[1]), width, KERNEL * width)
         var source, values, positions = view_of(log_mel), view_of(result), view_of(positional_embedding)

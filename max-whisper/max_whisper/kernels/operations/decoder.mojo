@@ -1,8 +1,8 @@
 """The decoder: tokens in, logits out, in 8-bit integers, bfloat16 or float32.
 
-Each block is x + attention to the text, x + attention to the audio, x + MLP, each of ln(x). The values of a token go from
-layer to layer in the CPU's caches, and threads are woken once for a step. Called by the operations decoder_step, greedy and
-beams.
+Each block is x + attention to the text, x + attention to the audio, x + MLP, each of ln(x). The values of a token go
+from layer to layer in the CPU's caches, and threads are woken once for a step. Called by the operations decoder_step,
+greedy and beams.
 """
 
 from extensibility import InputTensor, _MutableInputTensor as MutableInputTensor
@@ -94,8 +94,8 @@ struct Decoder[isa: Isa, weight: DType](ImplicitlyCopyable):
     ):
         """Append tokens to the caches: float32 [windows * beams * positions, n_vocab] after some of them.
 
-        tokens, position_ids: int64 [windows * beams, length]. positions: int64 [1, positions], indices into a hypothesis'
-        tokens. memory: a row of `memory_size`.
+        tokens, position_ids: int64 [windows * beams, length]. positions: int64 [1, positions], indices into a
+        hypothesis' tokens. memory: a row of `memory_size`.
         """
         var step = self._step(batch, tokens, position_ids, positions.columns, memory)
 
@@ -227,7 +227,8 @@ def decoder_of[
     expect_equal(operation, "layers of cross", cross.shape()[1], n_layers)
     var heads = width // HEAD
     expect_multiple(operation, "bytes of a layer of the caches", caches.shape()[2], Cache.layer_bytes(heads, 1))
-    expect_equal(operation, "bytes of a layer of cross", cross.shape()[2], Cache.layer_bytes(heads, ceildiv(audio, BLOCK)))
+    var cross_bytes = Cache.layer_bytes(heads, ceildiv(audio, BLOCK))
+    expect_equal(operation, "bytes of a layer of cross", cross.shape()[2], cross_bytes)
     return Decoder[isa, weight](
         width,
         n_layers,

@@ -12,8 +12,8 @@ from .checks import expect_equal, expect_multiple, expect_range
 struct DecoderBatch(ImplicitlyCopyable):
     """`length` tokens for each of `beams` hypotheses of each window: rows [windows, beams].
 
-    The caches have `slots` rows for each of their windows. A batch of as many beams as slots writes to all of them. A batch
-    of one beam writes to the first slot; others of its window, if there are any, may go on from it later.
+    The caches have `slots` rows for each of their windows. A batch of as many beams as slots writes to all of them. A
+    batch of one beam writes to the first slot; others of its window, if there are any, may go on from it later.
     """
 
     var windows: Int

@@ -1,7 +1,8 @@
 """A step of the decoder under way: its linear layers and attentions, each done by all threads of a team together.
 
-A step for one token reads every weight once and does little with it. So the rows that a linear layer takes are made ready
-(normalized and packed) by whichever thread ends the phase before, not in a phase of their own. Called by decoder.mojo.
+A step for one token reads every weight once and does little with it. So the rows that a linear layer takes are made
+ready (normalized and packed) by whichever thread ends the phase before, not in a phase of their own. Called by
+decoder.mojo.
 """
 
 from std.math import ceildiv, max, min
@@ -43,7 +44,7 @@ struct DecoderScratch[isa: Isa, weight: DType](ImplicitlyCopyable):
 
     @staticmethod
     def take(mut arena: Arena, batch: DecoderBatch, n_positions: Int, blocks: Int, n_threads: Int) -> Self:
-        """n_positions: of how many tokens of a hypothesis the logits are wanted."""
+        """Lay it out. n_positions: of how many tokens of a hypothesis the logits are wanted."""
         var width = batch.width
         var rows = ceildiv(batch.rows() * max(batch.length, n_positions), BLOCK) * BLOCK
         var panel_bytes = k_tiles_of[Self.isa, Self.weight](4 * width) * a_tile_bytes[Self.isa, Self.weight]()
@@ -211,7 +212,7 @@ struct DecoderStep[isa: Isa, weight: DType](ImplicitlyCopyable):
         cache: KeysValues[Self.isa, Self.kind],
         visible: Visible,
     ):
-        """Attention of tokens that follow each other, rows which begin with their queries, to `attended` from `first` on."""
+        """Attention of consecutive tokens, rows which begin with their queries, to `attended` from `first` on."""
         var scratch = self.scratch.attention(thread)
         for start in range(0, rows.rows, BLOCK):
             var count = min(BLOCK, rows.rows - start)
@@ -220,7 +221,7 @@ struct DecoderStep[isa: Isa, weight: DType](ImplicitlyCopyable):
             attend(count, cache, visible.from_row(start), scratch, result)
 
     def attend_to_text(self, mut team: Team, cache: Self.Cache, layer: Int, next: LinearInput):
-        """The cache's new entries, and attention to all of them, of queries, keys and values [tokens, 3 * width] in `wide`."""
+        """The cache's new entries, and attention to all, of queries, keys and values [tokens, 3 * width] in `wide`."""
         var batch = self.batch
         var thread = team.thread
         var rows = self.scratch.wide.reshaped(batch.tokens(), 3 * batch.width)

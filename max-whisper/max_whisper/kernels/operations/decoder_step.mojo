@@ -18,17 +18,16 @@ comptime NAME = "decoder_step"
 struct DecoderStepOperation:
     """Append tokens to the caches: logits float32 [windows, beams, positions, n_vocab] after some of them.
 
-    caches: uint8 [windows * slots, layers, bytes], updated; for each head keys and values of whole blocks of 32 positions
-    (attention/packing.mojo).
-    tokens, position_ids: int64 [windows, beams, length]; as many beams as slots, or one, which has the first slot.
-    cache_length: int64 [1], tokens that the caches hold. padding: int64 [windows], how many of the first tokens stand for
-    nothing. positions: int64 [positions], indices into the tokens. cache_indirection: uint16 [windows, slots, capacity], the
-    slot of the window that holds each position of a beam; not read where there is one slot.
-    n_blocks: int64 [1], after how many blocks to stop; the last norm and the vocabulary follow on any number.
-    cross: uint8 [windows, layers, bytes], as `cross_keys_values` gives it for `audio` positions. parameters: uint8 [layers,
-    bytes]. offsets: int64 [at least 10], where the parts begin that `layout` names. embedding: uint8 [bytes], the last norm
-    and the token embedding as a linear layer. These are from graphs/packing.py. positional_embedding: float32 [n_text_ctx,
-    width].
+    caches: uint8 [windows * slots, layers, bytes], updated; for each head keys and values of whole blocks of 32
+    positions (attention/packing.mojo). tokens, position_ids: int64 [windows, beams, length]; as many beams as slots, or
+    one, which has the first slot. cache_length: int64 [1], tokens that the caches hold. padding: int64 [windows], how
+    many of the first tokens stand for nothing. positions: int64 [positions], indices into the tokens.
+    cache_indirection: uint16 [windows, slots, capacity], the slot of the window that holds each position of a beam; not
+    read where there is one slot. n_blocks: int64 [1], after how many blocks to stop; the last norm and the vocabulary
+    follow on any number. cross: uint8 [windows, layers, bytes], as `cross_keys_values` gives it for `audio` positions.
+    parameters: uint8 [layers, bytes]. offsets: int64 [at least 10], where the parts begin that `layout` names.
+    embedding: uint8 [bytes], the last norm and the token embedding as a linear layer. These are from graphs/packing.py.
+    positional_embedding: float32 [n_text_ctx, width].
     """
 
     @staticmethod

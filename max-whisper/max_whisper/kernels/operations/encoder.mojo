@@ -30,10 +30,9 @@ comptime SPANS = 8  # of attention for each thread, so that threads end at about
 struct EncoderBlocks:
     """Blocks of the encoder and its last normalization: x float32 [windows, length, width] -> the same shape.
 
-    n_blocks: int64 [1], after how many blocks to stop. After all of them the result is normalized by ln_post; after fewer
-    it is not, and after 0 it is x.
-    parameters: uint8 [layers, bytes], packed by graphs/packing.py. offsets: int64 [at least 7], where the parts begin that
-    `layout` names. ln_post: float32 [2, width], gamma and beta.
+    n_blocks: int64 [1], after how many blocks to stop. After all of them the result is normalized by ln_post; after
+    fewer it is not, and after 0 it is x. parameters: uint8 [layers, bytes], packed by graphs/packing.py. offsets: int64
+    [at least 7], where the parts begin that `layout` names. ln_post: float32 [2, width], gamma and beta.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ comptime HALF = 16  # columns of half a row of a block of results
 def parts_of_mlp[weight: DType]() -> Int:
     """Parts that the MLP's hidden values are made and used in.
 
-    Those of float32, three times as large, would not all stay in the core's cache. 8-bit integers must have all at once,
-    because a row's scale is that of all of its values.
+    Those of float32, three times as large, would not all stay in the core's cache. 8-bit integers must have all at
+    once, because a row's scale is that of all of its values.
     """
     return 4 if is_float[weight]() else 1
 
@@ -76,7 +76,7 @@ struct EncoderScratch[isa: Isa, weight: DType](ImplicitlyCopyable):
 
 @fieldwise_init
 struct Rows[isa: Isa, kind: DType](ImplicitlyCopyable):
-    """Some rows of one window, with the window's queries, keys and values: [heads, blocks of positions * block_bytes]."""
+    """Some rows of one window, with its queries, keys and values: [heads, blocks of positions * block_bytes]."""
 
     var x: View[DType.float32]  # [length, width], of the window
     var queries: Bytes
