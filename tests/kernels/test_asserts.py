@@ -49,8 +49,15 @@ for beam_size in (None, 3):
 """
 
 
+def run(program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A program in Python, in a process that imports what this one does."""
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=variables)
+
+
 def test_an_access_outside_its_view_ends_the_process() -> None:
-    done = subprocess.run([sys.executable, "-c", OUTSIDE], capture_output=True, text=True)
+    done = run(OUTSIDE)
     assert "loaded 11.0" in done.stdout
     assert done.returncode < 0
     assert "rows 3 to 4 and columns 0 to 1 of a view [3, 4]" in done.stdout + done.stderr
@@ -59,11 +66,8 @@ def test_an_access_outside_its_view_ends_the_process() -> None:
 
 @pytest.mark.parametrize("compute_type", COMPUTE_TYPES)
 def test_asserts_hold_through_whole_models(tmp_path: Path, compute_type: str) -> None:
-    command = [sys.executable, "-c", WHOLE, compute_type, str(RECORDING)]
     # In a cache of its own: graphs with asserts are not to be found by anybody else.
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "MAX_WHISPER_CACHE": str(tmp_path)}
-    )
+    done = run(WHOLE, compute_type, str(RECORDING), MAX_WHISPER_CACHE=str(tmp_path))
     assert done.returncode == 0, done.stderr
     model = max_whisper.load_model("nano", device="cpu", compute_type=compute_type)
     texts = [model.transcribe(RECORDING, beam_size=beam_size).text for beam_size in (None, 3)]
