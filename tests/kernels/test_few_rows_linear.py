@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from max.driver import CPU, Buffer
+from max.driver import Buffer
 from max.dtype import DType
-from max.engine import InferenceSession, Model
+from max.engine import Model
 from max.graph import DeviceRef, Graph, TensorType, ops
 from max.graph import Module as GraphModule
 
 from max_whisper.runtime.kernels import KERNELS
+from tests.kernels.asserting import asserting_session
 
 SHAPES = [(37, 64), (3, 192), (1536, 384)]  # out, in: a last tile cut short, fewer columns than a tile, many threads
 
@@ -25,7 +26,7 @@ def kernels() -> dict[str, Model]:
             name = f"{columns}x{depth} {dtype.name}"
             with Graph(name, input_types=inputs, module=module, custom_extensions=[KERNELS]) as graph:
                 graph.output(*ops.custom("few_rows_linear", cpu, list(graph.inputs), [result]))
-    return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[KERNELS])
+    return asserting_session().load_all(module, custom_extensions=[KERNELS])
 
 
 @pytest.mark.parametrize("rows", [1, 3, 4, 9])
@@ -48,7 +49,7 @@ def loose() -> Model:
     result = TensorType(DType.float32, ["rows", "columns"], cpu)
     with Graph("loose", input_types=inputs, custom_extensions=[KERNELS]) as graph:
         graph.output(*ops.custom("few_rows_linear", cpu, list(graph.inputs), [result]))
-    return InferenceSession(devices=[CPU()]).load(graph, custom_extensions=[KERNELS])
+    return asserting_session().load(graph, custom_extensions=[KERNELS])
 
 
 @pytest.mark.parametrize(

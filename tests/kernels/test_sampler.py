@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from max.driver import CPU, Buffer
+from max.driver import Buffer
 from max.dtype import DType
-from max.engine import InferenceSession, Model
+from max.engine import Model
 from max.graph import DeviceRef, Graph, TensorType, ops
 from max.graph import Module as GraphModule
 
@@ -16,6 +16,7 @@ from max_whisper.decoding.beam import most_probable
 from max_whisper.decoding.on_device import token_rules
 from max_whisper.decoding.rules import LogitRule, SuppressBlank, SuppressTokens, TimestampRules
 from max_whisper.decoding.search import log_softmax
+from tests.kernels.asserting import asserting_session
 
 K = [1, 6]
 TEXT, END, NO_TIMESTAMPS, BEGIN, N_VOCAB = 800, 800, 801, 802, 1300  # two whole chunks of 512 tokens and a part
@@ -61,7 +62,7 @@ def models() -> dict[str, Model]:
         results = [TensorType(dtype, ["rows", k], cpu) for dtype in (DType.int64, DType.float32)]
         with Graph(str(k), input_types=inputs, module=module, custom_extensions=[packaged_parts()]) as graph:
             graph.output(*ops.custom("sampler_alone", cpu, list(graph.inputs), results))
-    return InferenceSession(devices=[CPU()]).load_all(module, custom_extensions=[packaged_parts()])
+    return asserting_session().load_all(module, custom_extensions=[packaged_parts()])
 
 
 def sampled(model: Model, logits: np.ndarray, rules: list[LogitRule]) -> list[np.ndarray]:

@@ -112,10 +112,10 @@ def test_the_name_changes_with_everything(tmp_path: Path, monkeypatch: pytest.Mo
         names.append(cache_key(CPU, plain))
     with monkeypatch.context() as changed:
         kernels = shutil.copytree(KERNELS, tmp_path / "kernels")
-        (kernels / "few_rows_linear.mojo").write_text("# another kernel")
+        (kernels / "operations" / "few_rows_linear.mojo").write_text("# another kernel")
         changed.setattr(compiling, "KERNELS", kernels)
         names.append(cache_key(CPU, plain))
-        (kernels / "encoder.mojo").write_text("# a kernel that these graphs do not call")
+        (kernels / "operations" / "encoder.mojo").write_text("# a kernel that these graphs do not call")
         assert cache_key(CPU, plain) == names[-1]
     names.append(cache_key(CPU, replace(plain, builder=Path(fused.__file__))))
     assert len(set(names)) == len(names)

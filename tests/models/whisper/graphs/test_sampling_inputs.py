@@ -1,7 +1,7 @@
 """Greedy decoding and beam search refuse prompts, rules and memory that do not fit each other, and say which."""
 
 import re
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -15,6 +15,9 @@ from tests.models.whisper.graphs.stepwise import PROMPTS, RULES, TOKENIZER
 WINDOWS, LENGTH = PROMPTS.tokens.shape
 N_VOCAB, N_TEXT_CTX = 51865, 448
 BEAMS = 2
+
+Changed = Mapping[str, object]
+NOTHING: Changed = {}
 
 rules = token_rules(RULES["all"], end_of_text=TOKENIZER.eot, no_speech=TOKENIZER.no_speech)
 assert rules is not None
@@ -56,7 +59,7 @@ def features(fused_tiny: FusedModel) -> GraphFeatures:
 
 
 def decode_greedily(
-    model: FusedModel, features: GraphFeatures, *, positions: int = N_TEXT_CTX, **changed: Any
+    model: FusedModel, features: GraphFeatures, changed: Changed = NOTHING, *, positions: int = N_TEXT_CTX
 ) -> list[np.ndarray]:
     """The outputs of the graph `greedy`, of the good inputs but for some. positions: that the caches have room for.
 
@@ -72,11 +75,11 @@ def decode_greedily(
 def search_beams(
     model: FusedModel,
     features: GraphFeatures,
+    changed: Changed = NOTHING,
     *,
     rows: int = WINDOWS * BEAMS,
     positions: int = N_TEXT_CTX,
     texts: int = 2 * BEAMS,
-    **changed: Any,
 ) -> list[np.ndarray]:
     """The outputs of the graph `beams`, of the good inputs but for some; rows, positions: of the caches."""
     cache = model._cache_for(rows, positions)
@@ -90,7 +93,7 @@ def search_beams(
     return [result.to_numpy() for result in (*buffers, probs)]
 
 
-def changed_inputs(changed: dict[str, object]) -> list[driver.Buffer]:
+def changed_inputs(changed: Changed) -> list[driver.Buffer]:
     arrays = {name: driver.Buffer.from_numpy(np.array(value, np.int64)) for name, value in changed.items()}
     assert arrays.keys() <= GOOD.keys()
     return list({**GOOD, **arrays}.values())
@@ -103,7 +106,7 @@ def test_wrong_prompts_and_rules(
 ) -> None:
     decode = {"decoder_greedy": decode_greedily, "decoder_beams": search_beams}[operation]
     with pytest.raises(ValueError, match=re.escape(f"{operation}: {message}")):
-        decode(fused_tiny, features, **dict[str, Any]({name: value}))
+        decode(fused_tiny, features, {name: value})
 
 
 def test_caches_too_small(fused_tiny: FusedModel, features: GraphFeatures) -> None:
@@ -116,9 +119,9 @@ def test_caches_too_small(fused_tiny: FusedModel, features: GraphFeatures) -> No
 
 
 def test_caches_that_are_just_large_enough(fused_tiny: FusedModel, features: GraphFeatures) -> None:
-    changed: dict[str, Any] = {"max_new_tokens": [28, 28, 28, 28]}  # of which 27 are read, after a prompt of 5
+    changed: Changed = {"max_new_tokens": [28, 28, 28, 28]}  # of which 27 are read, after a prompt of 5
     for decode in (decode_greedily, search_beams):
-        assert_equal(decode(fused_tiny, features, positions=32, **changed), decode(fused_tiny, features, **changed))
+        assert_equal(decode(fused_tiny, features, changed, positions=32), decode(fused_tiny, features, changed))
 
 
 @pytest.mark.parametrize("rows", [WINDOWS - 1, WINDOWS * BEAMS + 1])
@@ -137,7 +140,7 @@ def test_a_refusal_leaves_no_trace(fused_tiny: FusedModel, features: GraphFeatur
     for decode in (decode_greedily, search_beams):
         before = decode(fused_tiny, features)
         with pytest.raises(ValueError, match="sot_index"):
-            decode(fused_tiny, features, sot_index=-1)
+            decode(fused_tiny, features, {"sot_index": -1})
         assert_equal(decode(fused_tiny, features), before)
 
 
