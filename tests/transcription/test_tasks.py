@@ -11,7 +11,7 @@ import pytest
 from max_whisper.audio import load_audio
 from max_whisper.audio.log_mel import LogMelWindows
 from max_whisper.audio.samples import open_samples
-from max_whisper.audio.vad import BATCHED, find_speech
+from max_whisper.audio.vad import CHUNKED, find_speech
 from max_whisper.errors import AudioError, MaxWhisperError
 from max_whisper.options import TranscribeOptions
 from max_whisper.progress import Step, silent
@@ -19,8 +19,8 @@ from max_whisper.results import Segment, Transcription
 from max_whisper.transcription import tasks
 from max_whisper.transcription.batching import Event
 from max_whisper.transcription.tasks import (
-    OneByOne,
-    SpeechInBatches,
+    ChunkedTranscription,
+    SequentialTranscription,
     detect_spoken_language,
     in_order,
     transcribe_recordings,
@@ -67,8 +67,8 @@ def speech_with_pauses() -> np.ndarray:
 
 def test_stretches_of_speech_are_at_their_place(model: ScriptedModel) -> None:
     audio, steps = speech_with_pauses(), list[Step]()
-    spans = find_speech(open_samples(audio), BATCHED)
-    task = SpeechInBatches(model, open_samples(audio), options(model, batch_size=2), steps.append)
+    spans = find_speech(open_samples(audio), CHUNKED)
+    task = ChunkedTranscription(model, open_samples(audio), options(model, chunking="vad", batch_size=2), steps.append)
     segments = list(task.segments())
     assert [segment.id for segment in segments] == list(range(len(segments)))
     assert len({segment.seek for segment in segments}) >= 3
@@ -85,7 +85,9 @@ def test_the_size_of_a_batch_changes_nothing(model: ScriptedModel) -> None:
     audio = speech_with_pauses()
     results = []
     for size in (1, 2, 5):
-        task = SpeechInBatches(model, open_samples(audio), options(model, batch_size=size, beam_size=2), silent)
+        task = ChunkedTranscription(
+            model, open_samples(audio), options(model, chunking="vad", batch_size=size, beam_size=2), silent
+        )
         results.append(task.summary(list(task.segments())))
     assert results[0] == results[1] == results[2]
     assert results[0].text
@@ -93,9 +95,9 @@ def test_the_size_of_a_batch_changes_nothing(model: ScriptedModel) -> None:
 
 def test_no_speech(model: ScriptedModel) -> None:
     audio = np.zeros(40 * 16000, np.float32)
-    for given in ({"batch_size": 3}, {"vad_filter": True}):
+    for given in ({"chunking": "vad", "batch_size": 3}, {"vad_filter": True}):
         chosen = options(model, **given)
-        kind = SpeechInBatches if chosen.batch_size else OneByOne
+        kind = ChunkedTranscription if chosen.chunking == "vad" else SequentialTranscription
         task = kind(model, open_samples(audio), chosen, silent)
         assert list(task.segments()) == []
         transcription = task.summary([])
@@ -152,5 +154,5 @@ def test_languages_of_several_windows(model: ScriptedModel) -> None:
     one = detect_spoken_language(model, log_mel, options(model))
     three = detect_spoken_language(model, log_mel, options(model, language_detection_segments=9))
     assert one != three
-    task = OneByOne(model, open_samples(audio), options(model, language_detection_segments=9), silent)
+    task = SequentialTranscription(model, open_samples(audio), options(model, language_detection_segments=9), silent)
     assert task.summary(list(task.segments())).language_probabilities == pytest.approx(three)

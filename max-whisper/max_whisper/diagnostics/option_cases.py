@@ -46,6 +46,7 @@ NOT_COMPARED = {
     "hotwords": ("openai-whisper has none", ("tests/test_prompts.py",)),
     "vad_filter": ("openai-whisper has no voice-activity filter", ("tests/test_tasks.py", "tests/test_vad.py")),
     "vad_parameters": ("openai-whisper has no voice-activity filter", ("tests/test_vad.py",)),
+    "chunking": ("openai-whisper decodes one window after the other", ("tests/test_tasks.py",)),
     "batch_size": ("openai-whisper decodes one window after the other", ("tests/test_tasks.py",)),
 }
 

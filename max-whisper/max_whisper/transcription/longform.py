@@ -124,22 +124,22 @@ class LongForm:
         options: TranscribeOptions,
         *,
         language: str | None = None,
-        place: Callable[[Segment], Segment] | None = None,
-        origin: int = 0,
+        restore_times: Callable[[Segment], Segment] | None = None,
+        first_frame: int = 0,
         progress: Progress = silent,
     ) -> None:
         """
         options: resolved for the model.
         language: where it is not an option but was found out already; otherwise it is detected.
-        place: what becomes of each segment's times at the end, where the recording is a part of another.
-        origin: mel frame of that other recording at which this one begins; it seeds the sampling.
+        restore_times: gives a segment the times of another recording, of which this one is a part.
+        first_frame: mel frame of that other recording at which this one begins; it seeds the sampling.
         progress: hears how many seconds of the recording are done.
         """
         self._log_mel = log_mel
         self._dims = dims
         self._options = options
-        self._place = place
-        self._origin = origin
+        self._restore_times = restore_times
+        self._first_frame = first_frame
         self._progress = progress
         self._frames_per_position = N_FRAMES // dims.n_audio_ctx
 
@@ -219,7 +219,7 @@ class LongForm:
         if options.multilingual:
             answer: DetectedLanguage = yield DetectLanguage(log_mel)
             features, tokenizer = answer.features, self._tokenizer_of(most_probable_language(answer.probabilities))
-        context = WindowContext(tokenizer, self._prompt(), self._origin + window.seek)
+        context = WindowContext(tokenizer, self._prompt(), self._first_frame + window.seek)
         result: DecodingResult = yield DecodeWindow(log_mel, context, features)
         if is_silence(result, options):
             self._seek += window.frames
@@ -242,7 +242,7 @@ class LongForm:
             segment = self._segment(draft, result)
             self._n_segments += 1
             self._tokens += segment.tokens
-            yield self._place(segment) if self._place else segment
+            yield self._restore_times(segment) if self._restore_times else segment
         if not options.condition_on_previous_text or result.temperature > options.prompt_reset_on_temperature:
             self._prompt_start = len(self._tokens)
 
