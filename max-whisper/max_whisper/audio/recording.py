@@ -31,10 +31,9 @@ Audio = str | Path | IO[bytes] | np.ndarray  # what a recording may be given as
 Samples = NDArray[np.float32]  # [n] in [-1, 1] at 16 kHz, mono
 
 _BLOCK = 1 << 16  # samples in a block, 4 s
-_NO_SEEKING = -1  # FFmpeg's answer to a seek that cannot be
-# The first bytes of WAV, FLAC, Ogg and Matroska. Of an MP3 the size decides which samples at its end are padding, and
-# the index of an MP4 may stand at its end.
-_DECODED_WITHOUT_SIZE = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"\x1aE\xdf\xa3")
+# The first bytes of WAV, FLAC, Ogg and Matroska, whose samples are the same where nothing can be sought. Of an MP3 the
+# size decides which samples at its end are padding, and the index of an MP4 may stand at its end.
+_DECODED_FORWARD = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"\x1aE\xdf\xa3")
 _PIPE_CHUNK = 1 << 16  # bytes of a pipe that are read at once
 _IN_MEMORY = 16 << 20  # bytes of a pipe that are kept in memory; of a longer one all are in a temporary file
 
@@ -266,14 +265,14 @@ class _PipeRecording(_FileRecording):
             if isinstance(self._file, Path):
                 weakref.finalize(self, file.close)
             self._kept = _KeptBytes(file, self.name, self._warn_of_damage)
-        return cast(BinaryIO, _View(self._kept, 0, self._file))
+        view = _ForwardView if self._kept.starts_with(_DECODED_FORWARD) else _View
+        return cast(BinaryIO, view(self._kept, 0, self._file))
 
 
 class _KeptBytes:
     """The bytes of a pipe as a file that can go back. They are read as they are asked for, and kept.
 
-    So a recording can be decoded while it is still being written. To seek from the end, by which FFmpeg asks for the
-    size, is to wait for the end; formats that are decoded in the same way without it are not told it.
+    So a recording can be decoded while it is still being written.
     """
 
     def __init__(self, file: IO[bytes], name: str, warn_of_damage: Callable[[str], None]) -> None:
@@ -287,8 +286,6 @@ class _KeptBytes:
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         if whence == os.SEEK_END:
-            if self._needs_no_size():
-                return _NO_SEEKING
             self._keep(sys.maxsize)
         return self._kept.seek(offset, whence)
 
@@ -302,11 +299,11 @@ class _KeptBytes:
         self._kept.seek(position)
         return self._kept.read(size)
 
-    def _needs_no_size(self) -> bool:
-        longest = max(map(len, _DECODED_WITHOUT_SIZE))
-        self._keep(longest)
+    def starts_with(self, beginnings: tuple[bytes, ...]) -> bool:
+        """Whether the first bytes are one of these."""
+        longest = max(map(len, beginnings))
         self._kept.seek(0)
-        return self._kept.read(longest).startswith(_DECODED_WITHOUT_SIZE)
+        return self.read(longest).startswith(beginnings)
 
     def _keep(self, length: int) -> None:
         """Read the pipe until so many of its bytes are kept, or to its end."""
@@ -328,8 +325,11 @@ class _KeptBytes:
             self._n_kept += len(chunk)
 
 
-class _View:
-    """A file object from `start` on, with a position of its own, so that several passes over it do not meet."""
+class _ForwardView:
+    """A file object from `start` on, with a position of its own, so that several passes over it do not meet.
+
+    It cannot go back, so FFmpeg reads it in order and no further than it must.
+    """
 
     def __init__(self, file: BinaryIO | _KeptBytes, start: int, named: object) -> None:
         self.name = str(getattr(named, "name", "<none>"))  # FFmpeg looks at its ending
@@ -348,16 +348,19 @@ class _View:
         self._position += len(chunk)
         return chunk
 
+    def tell(self) -> int:
+        return self._position
+
+
+class _View(_ForwardView):
+    """A file object from `start` on that can go back."""
+
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         if whence == os.SEEK_END:
-            if self._file.seek(offset, os.SEEK_END) == _NO_SEEKING:
-                return _NO_SEEKING
+            self._file.seek(offset, os.SEEK_END)
             self._position = self._file.tell() - self._start
         else:
             self._position = offset + (self._position if whence == os.SEEK_CUR else 0)
-        return self._position
-
-    def tell(self) -> int:
         return self._position
 
 

@@ -402,7 +402,7 @@ class TranscribeOptions:
         if self.batch_size is not None and self.chunking == "sequential":
             raise OptionError(
                 'batch_size: the windows of one recording follow each other; add chunking="vad" to decode its '
-                "stretches of speech at once"
+                "stretches of speech at once, as faster-whisper's BatchedInferencePipeline does"
             )
         return self
 
