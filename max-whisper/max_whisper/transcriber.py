@@ -141,8 +141,12 @@ class Transcriber(ABC):
         With `chunking="sequential"`, the default, the whole recording is read once before its first window is decoded,
         and then again window by window. openai-whisper clamps every value of the log-mel spectrogram at 8 (powers of
         ten) below the loudest one of the recording, so the first window cannot be exact before the last sound is known.
-        For an hour of recording that takes 2.2 s of one core for WAV and 3.5 s for MP3. `vad_filter=True` needs the whole recording for the same reason. Who cannot wait for the
-        end, of a live source for example, takes `chunking="vad"`, where every stretch is a recording of its own.
+        For an hour of recording that takes 2.2 s of one core for WAV and 3.5 s for MP3. `vad_filter=True` needs the
+        whole recording for the same reason. Who cannot wait for the end, of a live source for example, takes
+        `chunking="vad"`, where every stretch is a recording of its own.
+
+        Of a pipe, WAV, FLAC, Ogg and Matroska are decoded while they are written. The end of an MP3 or an MP4 is
+        waited for, since their decoding depends on it.
 
         Returns:
             An iterator over segments. Its `transcription()` gives what `transcribe` gives.

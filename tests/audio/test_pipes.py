@@ -16,17 +16,18 @@ SAMPLES = Path(__file__).resolve().parents[2] / "audio_samples"
 RECORDINGS = sorted(path for path in SAMPLES.iterdir() if path.suffix in (".flac", ".mp3", ".ogg", ".wav", ".m4a"))
 
 
-class Trickle(io.RawIOBase):
+class Trickle(io.BytesIO):
     """A file object that cannot go back, made of pieces."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
+        super().__init__()
         self._pieces = pieces
         self.n_given = 0
 
-    def readable(self) -> bool:
-        return True
+    def seekable(self) -> bool:
+        return False
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int | None = -1) -> bytes:
         piece = next(self._pieces, b"")
         self.n_given += len(piece)
         return piece

@@ -116,13 +116,20 @@ def as_a_whole(model: ScriptedModel, audio: np.ndarray, chosen: TranscribeOption
         for _, event in Batch(model, chosen, 1).run([lambda recording=recording: recording]):  # type: ignore[misc]
             if isinstance(event, Segment):
                 seconds = start / 16000
-                times = {"start": round(event.start + seconds, 2), "end": round(event.end + seconds, 2)}
                 words = event.words and tuple(
                     replace(word, start=round(word.start + seconds, 2), end=round(word.end + seconds, 2))
                     for word in event.words
                 )
-                place = {"id": len(segments), "seek": event.seek + start // 160}
-                segments.append(replace(event, **times, **place, words=words))
+                segments.append(
+                    replace(
+                        event,
+                        id=len(segments),
+                        seek=event.seek + start // 160,
+                        start=round(event.start + seconds, 2),
+                        end=round(event.end + seconds, 2),
+                        words=words,
+                    )
+                )
             else:
                 assert not isinstance(event, MaxWhisperError)
                 text += event.text

@@ -60,10 +60,10 @@ def transcribe(
     with ConsoleProgress() as console:
         for note in notes:
             console.complaint(f"max-whisper: warning: {note}")
-        work = Work(console, debug)
-        present = work.existing(recordings)
+        errors = FileErrors(console, debug)
+        present = errors.existing(recordings)
         if not present:
-            return work.status
+            return errors.status
         is_detected = False
 
         def prepare(dims: ModelDimensions) -> None:
@@ -93,20 +93,20 @@ def transcribe(
                 outcomes = transcriber.transcribe_many(sources, progress=console, **options)
         if outcomes is not None:
             for recording, outcome in zip(present, outcomes, strict=True):
-                with work.on_one():
+                with errors.reported():
                     if isinstance(outcome, Exception):
                         raise outcome
                     show(outcome.language, outcome.segments)
                     _write_files(outcome, folder, recording.name, output_format, subtitles)
-            return work.status
+            return errors.status
         for recording in present:
-            with work.on_one():
+            with errors.reported():
                 stream = transcriber.stream(recording.audio, progress=_bar(recording, console), **options)
                 show(stream.language, stream)
                 transcription = stream.transcription()
                 console.clear()
                 _write_files(transcription, folder, recording.name, output_format, subtitles)
-    return work.status
+    return errors.status
 
 
 def language(files: list[str], segments: int, debug: bool, **loading: Any) -> int:
@@ -115,20 +115,20 @@ def language(files: list[str], segments: int, debug: bool, **loading: Any) -> in
     checked(LoadOptions, loading)
     _check({"language_detection_segments": segments})
     with ConsoleProgress() as console:
-        work = Work(console, debug)
-        present = work.existing(recordings)
+        errors = FileErrors(console, debug)
+        present = errors.existing(recordings)
         if not present:
-            return work.status
+            return errors.status
         transcriber = _load(console, loading)
         if not transcriber.dims.is_multilingual:
             raise OptionError(f"model: {transcriber.name} knows English only; choose another, such as --model tiny")
         for recording in present:
-            with work.on_one():
+            with errors.reported():
                 _, probabilities = transcriber.detect_language(recording.audio, segments=segments)
                 likely = sorted(probabilities, key=lambda code: -probabilities[code])[:LIKELY_LANGUAGES]
                 shares = (f"{_language_name(code)} ({code}) {probabilities[code]:.1%}" for code in likely)
                 console.text(f"{recording.name}: {', '.join(shares)}")
-    return work.status
+    return errors.status
 
 
 def compile_ahead(models: list[str], device: str, compute_type: str, debug: bool) -> int:
@@ -141,16 +141,16 @@ def compile_ahead(models: list[str], device: str, compute_type: str, debug: bool
         if name not in COMPUTE_TYPES:
             raise WrongOptionError(f"compute_type: one or several of {', '.join(COMPUTE_TYPES)}, got {name!r}")
     with ConsoleProgress() as console:
-        work = Work(console, debug)
+        errors = FileErrors(console, debug)
         for model in models or [default_model()]:
             for name in types:
-                with work.on_one():
+                with errors.reported():
                     start = time.perf_counter()
                     path = compile_model(model, device=device, compute_type=name, progress=console)
                     console.clear()
                     size, seconds = file_size(path.stat().st_size), time.perf_counter() - start
                     console.text(f"{model}, {name}: {size} in {seconds:.0f} s, {path}")
-    return work.status
+    return errors.status
 
 
 def models(**_: Any) -> int:
@@ -185,8 +185,8 @@ class Recording:
     audio: str | BinaryIO
 
 
-class Work:
-    """What is done with one recording after the other: what goes wrong with one does not stop the others."""
+class FileErrors:
+    """The errors of single files: each is reported, and does not stop the work on the others."""
 
     def __init__(self, console: ConsoleProgress, debug: bool) -> None:
         self.status = 0  # the command's exit status
@@ -197,14 +197,14 @@ class Work:
         """The recordings that are there: for the others alone no model need be loaded."""
         found = []
         for recording in recordings:
-            with self.on_one():
+            with self.reported():
                 if isinstance(recording.audio, str) and not os.path.exists(recording.audio):  # noqa: PTH110
                     raise AudioError(f"no such file: '{recording.audio}'; check the path")
                 found.append(recording)
         return found
 
     @contextlib.contextmanager
-    def on_one(self) -> Iterator[None]:
+    def reported(self) -> Iterator[None]:
         """Around the work on one recording, whose error is reported."""
         try:
             yield

@@ -20,7 +20,7 @@ from max_whisper.options.transcribe import DEFAULT_BATCH_SIZE
 from max_whisper.progress import Progress, Step, silent
 from max_whisper.results import Segment, Transcription
 from max_whisper.transcription.batching import Batch, Event
-from max_whisper.transcription.longform import LongForm, Outcome
+from max_whisper.transcription.longform import LongForm, RecordingResult
 
 
 class SequentialTranscription:
@@ -43,7 +43,7 @@ class SequentialTranscription:
 
     def summary(self, segments: Sequence[Segment]) -> Transcription:
         """The transcription, given all segments so far."""
-        return _transcription(self._recording.outcome, segments)
+        return _transcription(self._recording.result, segments)
 
 
 class ChunkedTranscription:
@@ -207,8 +207,8 @@ def in_order(events: Iterable[Event]) -> Iterator[Event]:
             current += 1
 
 
-def _transcription(outcome: Outcome, segments: Sequence[Segment]) -> Transcription:
-    return Transcription(outcome.text, tuple(segments), outcome.language, outcome.language_probabilities)
+def _transcription(result: RecordingResult, segments: Sequence[Segment]) -> Transcription:
+    return Transcription(result.text, tuple(segments), result.language, result.language_probabilities)
 
 
 def _later(segment: Segment, samples: int) -> Segment:
