@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from max_whisper.diagnostics.backends import BACKENDS, DEVICES, Backend, BackendProcess, choose_backends, resolve_model
+from max_whisper.diagnostics.backends import BACKENDS, Backend, BackendProcess, choose_backends, resolve_model
 from max_whisper.diagnostics.comparison import Outcome, baseline_of, left_out
 from max_whisper.diagnostics.machine import machine, versions
 from max_whisper.diagnostics.process import BackendFailedError
@@ -21,6 +21,7 @@ from max_whisper.diagnostics.recordings import Recording, recordings
 from max_whisper.diagnostics.screen import output_console
 from max_whisper.errors import MaxWhisperError, OptionError
 from max_whisper.options.parser import CommandParser
+from max_whisper.runtime.devices import DEVICES
 
 from .long import measure_long
 from .report import benchmark_tables, long_tables

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from max_whisper.audio import SAMPLE_RATE, load_audio
-from max_whisper.audio.vad import BATCHED, FRAME_SAMPLES, SpeechDetector, VadParameters, speech_spans
+from max_whisper.audio.vad import CHUNKED, FRAME_SAMPLES, SpeechDetector, VadParameters, speech_spans
 from max_whisper.diagnostics.machine import machine, versions
 from max_whisper.diagnostics.recordings import recordings
 
@@ -37,7 +37,7 @@ Detect = Callable[[Samples], Samples]  # samples at 16 kHz -> float32 [ceil(n / 
 
 RECORDING_SECONDS = 120
 LEVELS = (0.01, 0.1, 0.5, 1.0, 4.0)  # factors on speech and sounds; samples are clipped at 1
-PARAMETERS = {"vad_filter": VadParameters(), "batches": BATCHED}
+PARAMETERS = {"vad_filter": VadParameters(), "batches": CHUNKED}
 
 
 def made_recordings(speech: Sequence[Samples], minutes: float, seed: int = 0) -> Iterator[tuple[str, Samples]]:

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "max-whisper" / "max_whisper"
 
 # From the lowest to the highest. A module imports from its own layer and from those before it.
 LAYERS = (
-    ("errors", "version", "progress", "checks"),
+    ("errors", "version", "progress", "checks", "definitions", "lazily"),
     ("runtime",),
     ("results",),
     ("audio",),

@@ -6,20 +6,49 @@ model = max_whisper.load_model("nano")
 print(model.transcribe("talk.mp3").text)
 """
 
-from max_whisper.audio import AudioWarning, load_audio
-from max_whisper.audio.vad import VadParameters
-from max_whisper.backends.factory import available_models
-from max_whisper.errors import AudioError, CheckpointError, DeviceError, MaxWhisperError, OptionError
-from max_whisper.options import TranscribeOptions
-from max_whisper.results import Segment, Transcription, Word
-from max_whisper.transcriber import Transcriber, TranscriptionStream, compile_model, load_model
-from max_whisper.version import __version__
+from typing import TYPE_CHECKING
+
+from max_whisper import lazily
+
+if TYPE_CHECKING:
+    from max_whisper.audio.recording import AudioWarning, load_audio
+    from max_whisper.audio.vad.parameters import VadParameters
+    from max_whisper.backends.factory import available_models
+    from max_whisper.errors import AudioError, CheckpointError, DeviceError, DownloadError, MaxWhisperError, OptionError
+    from max_whisper.options.transcribe import TranscribeOptions
+    from max_whisper.results.segment import Segment, Word
+    from max_whisper.results.transcription import Transcription
+    from max_whisper.transcriber import Transcriber, TranscriptionStream, compile_model, load_model
+    from max_whisper.version import __version__
+else:
+    __getattr__, __dir__ = lazily.names_of(
+        __name__,
+        {
+            "audio.recording": ["AudioWarning", "load_audio"],
+            "audio.vad.parameters": ["VadParameters"],
+            "backends.factory": ["available_models"],
+            "errors": [
+                "AudioError",
+                "CheckpointError",
+                "DeviceError",
+                "DownloadError",
+                "MaxWhisperError",
+                "OptionError",
+            ],
+            "options.transcribe": ["TranscribeOptions"],
+            "results.segment": ["Segment", "Word"],
+            "results.transcription": ["Transcription"],
+            "transcriber": ["Transcriber", "TranscriptionStream", "compile_model", "load_model"],
+            "version": ["__version__"],
+        },
+    )
 
 __all__ = [
     "AudioError",
     "AudioWarning",
     "CheckpointError",
     "DeviceError",
+    "DownloadError",
     "MaxWhisperError",
     "OptionError",
     "Segment",

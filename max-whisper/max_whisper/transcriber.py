@@ -1,8 +1,10 @@
 """The one interface to every backend: `load_model` gives a `Transcriber`."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -10,18 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from max_whisper.audio import N_SAMPLES, Audio
+from max_whisper.audio.constants import N_SAMPLES
+from max_whisper.audio.recording import Audio
 from max_whisper.audio.samples import SampleSource, open_samples
-from max_whisper.backends.factory import BACKENDS, COMPUTE_TYPES, LoadedModel, compile_backend, load_backend
+from max_whisper.backends.factory import LoadedModel, compile_backend, load_backend
 from max_whisper.decoding import most_probable_language
 from max_whisper.decoding.prompt import check_prefix
-from max_whisper.errors import MaxWhisperError, OptionError
-from max_whisper.options import TranscribeOptions
+from max_whisper.errors import DownloadError, MaxWhisperError, OptionError
+from max_whisper.options import LoadOptions, TranscribeOptions
+from max_whisper.options.loading import DEMONSTRATION_MODEL
+from max_whisper.options.transcribe import DEFAULT_BATCH_SIZE
 from max_whisper.progress import Progress, Step, silent
 from max_whisper.results import Segment, Transcription
 from max_whisper.transcription.tasks import (
-    OneByOne,
-    SpeechInBatches,
+    ChunkedTranscription,
+    SequentialTranscription,
     beginning,
     detect_spoken_language,
     spectrogram,
@@ -29,7 +34,12 @@ from max_whisper.transcription.tasks import (
 )
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from max_whisper.backends.reference import TorchModel
+    from max_whisper.options.keywords import TranscribeKeywords
+
+WITHOUT_NETWORK = f'load_model("{DEMONSTRATION_MODEL}") is a small demonstration model that comes with the package'
 
 
 class TranscriptionStream(Iterator[Segment]):
@@ -69,7 +79,7 @@ class TranscriptionStream(Iterator[Segment]):
 
 
 class Transcriber(ABC):
-    """A loaded model. Its methods may be called any number of times, from one thread at a time."""
+    """A loaded model, as `load_model` gives it. Its methods may be called often, from one thread at a time."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.backend = loaded.backend  # 'max', 'hybrid' or 'torch'
@@ -79,62 +89,123 @@ class Transcriber(ABC):
         self.model = loaded.model  # who computes features and logits, below the windows and the text
 
     def transcribe(
-        self, audio: Audio, *, sample_rate: int | None = None, progress: Progress | None = None, **options: Any
+        self,
+        audio: Audio,
+        *,
+        sample_rate: int | None = None,
+        progress: Progress | None = None,
+        options: TranscribeOptions | None = None,
+        **keywords: Unpack[TranscribeKeywords],
     ) -> Transcription:
         """Transcribe a whole recording.
 
-        audio: a file that FFmpeg's libraries can read, or samples [n]: float32 or float64 in [-1, 1], or int16.
-        sample_rate: of an array, in Hz; 16,000 if not given.
-        progress: hears how many seconds of the recording are done.
-        options: the fields of `options.TranscribeOptions`, which have openai-whisper's names.
+        Args:
+            audio: the path of a file that FFmpeg's libraries can read; or a file object opened in binary mode, read
+                from where it stands; or samples [n] of one channel, float32 or float64 in [-1, 1] or int16.
+            sample_rate: of an array, in Hz; 16,000 where it is not given. A file says its own.
+            progress: called with a `progress.Step` as the work advances, in seconds of the recording.
+            options: options as an object, which can be checked once and used often.
+            keywords: single options, the fields of `TranscribeOptions`. They come before `options`, and `options`
+                before the defaults, which are those of openai-whisper's `transcribe`.
 
-        Raises AudioError for what is not a recording, OptionError for an option that cannot be.
+        Returns:
+            The text, its segments with their times in seconds, and the language.
+
+        Raises:
+            OptionError: an option that does not exist, a value or a combination that cannot be, or one that the model
+                or the backend does not have. It is raised before the recording is opened.
+            AudioError: the recording cannot be read, holds no sound, or is shorter than 25 ms.
+
+        Warns:
+            AudioWarning: the file is damaged or cut short; what could be decoded is transcribed.
         """
-        return self.stream(audio, sample_rate=sample_rate, progress=progress, **options).transcription()
+        return self.stream(
+            audio, sample_rate=sample_rate, progress=progress, options=options, **keywords
+        ).transcription()
 
     def stream(
-        self, audio: Audio, *, sample_rate: int | None = None, progress: Progress | None = None, **options: Any
+        self,
+        audio: Audio,
+        *,
+        sample_rate: int | None = None,
+        progress: Progress | None = None,
+        options: TranscribeOptions | None = None,
+        **keywords: Unpack[TranscribeKeywords],
     ) -> TranscriptionStream:
-        """As `transcribe`, but segment by segment, each as soon as it is final."""
-        checked = self._checked(options)
-        return self._stream(open_samples(audio, sample_rate), checked, progress or silent)
+        """As `transcribe`, with the same arguments, but segment by segment, each as soon as it is final.
+
+        With `chunking="vad"` the recording is read as it is transcribed. The first segments come when `batch_size`
+        stretches of speech, of at most 30 s each, have been read (`batch_size=1`: one), even while a pipe is still
+        being written. It takes the memory of those stretches, however long the recording is.
+
+        With `chunking="sequential"`, the default, the whole recording is read once before its first window is decoded,
+        and then again window by window. openai-whisper clamps every value of the log-mel spectrogram at 8 (powers of
+        ten) below the loudest one of the recording, so the first window cannot be exact before the last sound is known.
+        For an hour of recording that takes 2.2 s of one core for WAV and 3.5 s for MP3. `vad_filter=True` needs the
+        whole recording for the same reason. Who cannot wait for the end, of a live source for example, takes
+        `chunking="vad"`, where every stretch is a recording of its own.
+
+        Of a pipe, WAV, FLAC, Ogg and Matroska are decoded while they are written. The end of an MP3 or an MP4 is
+        waited for, since their decoding depends on it.
+
+        Returns:
+            An iterator over segments. Its `transcription()` gives what `transcribe` gives.
+        """
+        chosen = self._checked(self._options(options, keywords).for_one_recording())
+        return self._stream(open_samples(audio, sample_rate), chosen, progress or silent)
 
     def transcribe_many(
         self,
         audios: Iterable[Audio],
         *,
         sample_rate: int | None = None,
-        batch_size: int = 8,
         progress: Progress | None = None,
-        **options: Any,
+        options: TranscribeOptions | None = None,
+        **keywords: Unpack[TranscribeKeywords],
     ) -> Iterator[Transcription | MaxWhisperError]:
         """Transcribe recordings, the windows of several at once, each with the result that it has alone.
 
-        sample_rate: of the arrays among them, in Hz; 16,000 if not given.
-        batch_size: recordings at a time.
-        progress: hears how many recordings are done.
-        options: as for `transcribe`, the same for all.
+        Args:
+            audios: recordings, each as for `transcribe`. Each is opened when its turn comes.
+            sample_rate: of the arrays among them, in Hz; 16,000 where it is not given.
+            progress: called with how many recordings are done.
+            options: as for `transcribe`, the same for all. `batch_size` is the number of recordings at a time, 8 where
+                it is not given; with `chunking="vad"` it is the number of stretches of speech, and the recordings
+                follow each other.
+            keywords: single options, which come before `options`.
 
-        Gives in the order of the recordings what became of each: a transcription, or the error that ended it, which
-        does not stop the others. Raises OptionError for an option that cannot be.
+        Returns:
+            An iterator over the outcome of each recording, in their order: a transcription, or the error that ended
+            it, which does not stop the others.
+
+        Raises:
+            OptionError: as `transcribe`, before the first recording is opened.
         """
         if isinstance(audios, (str, bytes, PathLike, np.ndarray)) or hasattr(audios, "read"):
             raise OptionError("audios: a list of recordings, got a single one; put it into a list, or use transcribe")
-        size = TranscribeOptions(batch_size=batch_size).batch_size or 1
-        return self._stream_many(audios, sample_rate, size, self._checked(options), progress or silent)
-
-    def _checked(self, options: dict[str, Any]) -> TranscribeOptions:
-        """The options, held against the model. Raises OptionError."""
-        return TranscribeOptions.from_keywords(options).resolve(self.dims)
+        chosen = self._options(options, keywords)
+        rate, progress = sample_rate, progress or silent
+        if chosen.chunking == "vad":
+            return self._one_after_the_other(audios, rate, self._checked(chosen), progress)
+        size = chosen.batch_size or DEFAULT_BATCH_SIZE
+        return self._stream_many(audios, rate, size, self._checked(chosen.updated({"batch_size": None})), progress)
 
     def detect_language(
         self, audio: Audio, *, sample_rate: int | None = None, segments: int = 1
     ) -> tuple[str, dict[str, float]]:
-        """The language of a recording, and the probability of each, by code.
+        """The language of a recording, and the probability of each language.
 
-        segments: windows of 30 s from the beginning of which the mean is taken.
+        Args:
+            audio: as for `transcribe`; it is read no further than needed.
+            sample_rate: of an array, in Hz; 16,000 where it is not given.
+            segments: windows of 30 s, from the beginning, of whose probabilities the mean is taken.
 
-        Raises OptionError for an English-only model.
+        Returns:
+            The code of the most probable language ('en'), and the probabilities, 0 to 1, by code.
+
+        Raises:
+            OptionError: the model knows English only, or `segments` is less than 1.
+            AudioError: the recording cannot be read.
         """
         options = TranscribeOptions(language_detection_segments=segments)
         if not self.dims.is_multilingual:
@@ -142,6 +213,29 @@ class Transcriber(ABC):
         source = beginning(open_samples(audio, sample_rate), segments * N_SAMPLES)
         probabilities = detect_spoken_language(self.model, spectrogram(self.model, source), options)
         return most_probable_language(probabilities), probabilities
+
+    @staticmethod
+    def _options(options: TranscribeOptions | None, keywords: Mapping[str, Any]) -> TranscribeOptions:
+        """Keywords over options over defaults. Raises OptionError."""
+        return TranscribeOptions.from_keywords(keywords, options)
+
+    def _checked(self, options: TranscribeOptions) -> TranscribeOptions:
+        """The options, held against the model. Raises OptionError."""
+        return options.resolve(self.dims)
+
+    def _one_after_the_other(
+        self, audios: Iterable[Audio], sample_rate: int | None, options: TranscribeOptions, progress: Progress
+    ) -> Iterator[Transcription | MaxWhisperError]:
+        """options: checked."""
+        for number, audio in enumerate(audios, start=1):
+            outcome: Transcription | MaxWhisperError
+            try:
+                source = open_samples(audio, sample_rate if isinstance(audio, np.ndarray) else None)
+                outcome = self._stream(source, options, silent).transcription()
+            except MaxWhisperError as error:
+                outcome = error
+            progress(Step("transcribing", number, None, "recordings"))
+            yield outcome
 
     @abstractmethod
     def _stream(self, source: SampleSource, options: TranscribeOptions, progress: Progress) -> TranscriptionStream:
@@ -162,7 +256,7 @@ class Transcriber(ABC):
 class GraphTranscriber(Transcriber):
     """Our own decoding and windows, over a model with graphs in it: backends `max` and `hybrid`."""
 
-    def _checked(self, options: dict[str, Any]) -> TranscribeOptions:
+    def _checked(self, options: TranscribeOptions) -> TranscribeOptions:
         checked = super()._checked(options)
         check_prefix(checked, self.dims)
         return checked
@@ -178,19 +272,20 @@ class GraphTranscriber(Transcriber):
         return transcribe_recordings(self.model, audios, options, batch_size, progress, sample_rate)
 
     def _stream(self, source: SampleSource, options: TranscribeOptions, progress: Progress) -> TranscriptionStream:
-        if options.batch_size is not None:
-            task: SpeechInBatches | OneByOne = SpeechInBatches(self.model, source, options, progress)
+        task: ChunkedTranscription | SequentialTranscription
+        if options.chunking == "vad":
+            task = ChunkedTranscription(self.model, source, options, progress)
         else:
-            task = OneByOne(self.model, source, options, progress)
+            task = SequentialTranscription(self.model, source, options, progress)
         return TranscriptionStream(task.segments(), task.summary)
 
 
 class ReferenceTranscriber(Transcriber):
     """openai-whisper's own `transcribe`: backend `torch`. It gives all segments at once, at the end."""
 
-    model: "TorchModel"
+    model: TorchModel
 
-    def _checked(self, options: dict[str, Any]) -> TranscribeOptions:
+    def _checked(self, options: TranscribeOptions) -> TranscribeOptions:
         checked = super()._checked(options)
         checked.for_reference()  # raises for what openai-whisper does not have
         return checked
@@ -203,16 +298,7 @@ class ReferenceTranscriber(Transcriber):
         options: TranscribeOptions,
         progress: Progress,
     ) -> Iterator[Transcription | MaxWhisperError]:
-        """One after the other, as openai-whisper does."""
-        for number, audio in enumerate(audios, start=1):
-            outcome: Transcription | MaxWhisperError
-            try:
-                source = open_samples(audio, sample_rate if isinstance(audio, np.ndarray) else None)
-                outcome = self._stream(source, options, silent).transcription()
-            except MaxWhisperError as error:
-                outcome = error
-            progress(Step("transcribing", number, None, "recordings"))
-            yield outcome
+        return self._one_after_the_other(audios, sample_rate, options, progress)
 
     def _stream(self, source: SampleSource, options: TranscribeOptions, progress: Progress) -> TranscriptionStream:
         samples = np.concatenate(list(source.blocks()))
@@ -221,7 +307,7 @@ class ReferenceTranscriber(Transcriber):
 
 
 def load_model(
-    model: str | Path = "nano",
+    model: str | Path | None = None,
     *,
     backend: str = "max",
     device: str = "auto",
@@ -229,47 +315,49 @@ def load_model(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> Transcriber:
-    """Load a model.
+    """Load a model. The first load of a model on a machine compiles it, which takes a minute or two, and keeps that.
 
-    model: `nano`, which comes with the package; an official name such as `tiny` or `turbo`; a `.pt` or `.safetensors`
-        file; a Hugging Face folder or repository id.
-    backend: `max` is MAX Graph, `torch` openai-whisper itself, `hybrid` MAX's encoder with PyTorch's decoder.
-    device: `auto` is a GPU where the backend can use one.
-    compute_type: `float32`, which gives the reference's tokens and is what `auto` means; `bfloat16` or `int8`, for
-        backend `max` on a CPU: faster, and nearly always the same words.
-    threads: the most that a CPU computes with; 0 is one for each core. All models of a process have the same.
-    progress: hears of downloads and compiles.
+    Args:
+        model: an official name such as `tiny` or `turbo`, which is downloaded once; a `.pt` or `.safetensors` file; a
+            Hugging Face folder or repository id; or `nano`, a small demonstration model of English that comes with the
+            package. None is the environment variable MAX_WHISPER_MODEL, else `turbo`.
+        backend: `max` is MAX Graph, `torch` openai-whisper itself, `hybrid` MAX's encoder with PyTorch's decoder.
+        device: `cpu`, `gpu`, or `auto`: a GPU where the backend can use one.
+        compute_type: `float32`, which gives the reference's tokens and is what `auto` means; `bfloat16` or `int8`, for
+            backend `max` on a CPU: faster, and nearly always the same words.
+        threads: the most that a CPU computes with; 0 is one for each core. All models of a process have the same.
+        progress: called with a `progress.Step` for each download and compile.
 
-    Raises CheckpointError, DeviceError or OptionError.
+    Raises:
+        CheckpointError: there is no such model, or its file cannot be read. DownloadError is one for a model that
+            cannot be downloaded.
+        DeviceError: this machine has no such device.
+        OptionError: a value that cannot be, or a compute type that the backend or the device does not have.
     """
-    if backend not in BACKENDS:
-        raise OptionError(f"backend: one of {', '.join(BACKENDS)}, got {backend!r}")
-    precision = _precision(compute_type)
-    if compute_type in ("bfloat16", "int8") and backend != "max":
-        raise OptionError(f"compute_type: backend {backend} computes in float32, got {compute_type!r}")
-    if not isinstance(threads, int) or threads < 0:
-        raise OptionError(f"threads: a number of at least 1, or 0 for one on each core, got {threads!r}")
-    loaded = load_backend(model, backend, device, precision, threads, progress or silent)
+    chosen = LoadOptions(model, backend, device, compute_type, threads)
+    try:
+        loaded = load_backend(
+            chosen.chosen_model, backend, device, chosen.precision, threads=threads, progress=progress or silent
+        )
+    except DownloadError as error:
+        raise error.advised(WITHOUT_NETWORK) from None
     return ReferenceTranscriber(loaded) if backend == "torch" else GraphTranscriber(loaded)
 
 
 def compile_model(
-    model: str | Path = "nano",
+    model: str | Path | None = None,
     *,
     device: str = "auto",
     compute_type: str = "auto",
     progress: Progress | None = None,
 ) -> Path:
-    """Compile what `load_model` compiles for backend `max`, unless it is in the cache; the file there.
+    """Compile what `load_model` compiles for backend `max`, unless it is in the cache.
 
-    The file serves every model of the same sizes. An official model need not be downloaded for it, no weights are read.
-    Arguments and errors are those of `load_model`.
+    An official model need not be downloaded for it: no weights are read. What is compiled serves every model of the
+    same sizes. Arguments and errors are those of `load_model`.
+
+    Returns:
+        The compiled file in the cache.
     """
-    return compile_backend(model, device, _precision(compute_type), progress or silent)
-
-
-def _precision(compute_type: str) -> str:
-    """What a compute type means. Raises OptionError for one that is none."""
-    if compute_type not in COMPUTE_TYPES:
-        raise OptionError(f"compute_type: one of {', '.join(COMPUTE_TYPES)}, got {compute_type!r}")
-    return "float32" if compute_type == "auto" else compute_type
+    chosen = LoadOptions(model, device=device, compute_type=compute_type)
+    return compile_backend(chosen.chosen_model, device, chosen.precision, progress or silent)

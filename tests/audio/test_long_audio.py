@@ -15,7 +15,7 @@ from max_whisper.audio.samples import open_samples
 from max_whisper.diagnostics.recordings import recordings
 from max_whisper.options import TranscribeOptions
 from max_whisper.progress import silent
-from max_whisper.transcription.tasks import OneByOne
+from max_whisper.transcription.tasks import SequentialTranscription
 from tests.decoding.scripted import Script, ScriptedModel, dimensions
 
 
@@ -37,7 +37,7 @@ def peak_memory(path: Path) -> tuple[int, int]:
     gc.collect()
     tracemalloc.start()
     try:
-        n_segments = sum(1 for _ in OneByOne(model, open_samples(path), options, silent).segments())
+        n_segments = sum(1 for _ in SequentialTranscription(model, open_samples(path), options, silent).segments())
         return tracemalloc.get_traced_memory()[1], n_segments
     finally:
         tracemalloc.stop()

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from max_whisper.audio import SAMPLE_RATE, load_audio
 from max_whisper.audio.samples import open_samples
 from max_whisper.audio.vad import (
-    BATCHED,
+    CHUNKED,
     FRAME_SAMPLES,
     Span,
     SpeechDetector,
@@ -218,7 +218,7 @@ def test_spans_of_recordings_are_the_official_ones(path: Path) -> None:
     samples = load_audio(path)
     given = {"min_speech_duration_ms": 0, "min_silence_duration_ms": 160, "speech_pad_ms": 400}
     expected = get_speech_timestamps(torch.from_numpy(samples), load_silero_vad(), **given)
-    assert spans_of(samples, BATCHED) == [(span["start"], span["end"]) for span in expected]
+    assert spans_of(samples, CHUNKED) == [(span["start"], span["end"]) for span in expected]
 
 
 @pytest.mark.parametrize("path", SPOKEN, ids=lambda path: path.stem)
@@ -280,7 +280,7 @@ def test_speech_between_silences_is_found_where_it_is(noise: float) -> None:
 def test_a_recording_is_read_in_blocks_with_progress(one_day: np.ndarray) -> None:
     steps: list[Step] = []
     assert find_speech(open_samples(SAMPLES / "one_day.flac"), None, steps.append) == spans_of(one_day)
-    assert find_speech(open_samples(one_day), BATCHED) == spans_of(one_day, BATCHED)
+    assert find_speech(open_samples(one_day), CHUNKED) == spans_of(one_day, CHUNKED)
     assert len(steps) > 10
     assert [step.done for step in steps] == sorted(step.done for step in steps)
     assert (steps[-1].message, steps[-1].done, steps[-1].unit) == ("finding speech", len(one_day) // SAMPLE_RATE, "s")
@@ -293,7 +293,7 @@ def test_defaults_are_those_of_faster_whisper() -> None:
     assert VadParameters() == VadParameters(0.5, None, 0, float("inf"), 2000, 400, 98, True)
     assert VadParameters.from_value(None) == VadParameters()
     assert VadParameters.from_value({"threshold": 0.6}) == VadParameters(threshold=0.6)
-    assert VadParameters.from_value(BATCHED) is BATCHED
+    assert VadParameters.from_value(CHUNKED) is CHUNKED
     assert VadParameters().end_threshold == 0.35
     assert VadParameters(threshold=0.1).end_threshold == 0.01
     assert VadParameters(neg_threshold=0.2).end_threshold == 0.2
@@ -372,7 +372,7 @@ def test_long_speech_is_cut_at_its_pauses_into_chunks() -> None:
     in_pause = np.arange(2812) % 500 // 10 == 40
     probabilities[in_pause] = 0.1
     n_samples = len(probabilities) * FRAME_SAMPLES
-    spans = speech_spans(probabilities, n_samples, BATCHED)
+    spans = speech_spans(probabilities, n_samples, CHUNKED)
     chunks = pack_spans(spans)
     assert chunks[0].start == 0
     assert chunks[-1].stop == n_samples
@@ -382,7 +382,7 @@ def test_long_speech_is_cut_at_its_pauses_into_chunks() -> None:
         assert in_pause[after.start // FRAME_SAMPLES]
 
 
-@pytest.mark.parametrize("parameters", [VadParameters(), BATCHED, VadParameters(speech_pad_ms=100, threshold=0.7)])
+@pytest.mark.parametrize("parameters", [VadParameters(), CHUNKED, VadParameters(speech_pad_ms=100, threshold=0.7)])
 def test_no_span_is_longer_than_asked(parameters: VadParameters) -> None:
     generator = np.random.default_rng(5)
     for seconds in (2.0, 10.0, 30.0):

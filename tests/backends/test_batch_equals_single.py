@@ -26,11 +26,11 @@ def long_recording() -> np.ndarray:
 @pytest.mark.parametrize("options", [{}, {"beam_size": 5}], ids=["greedy", "beams"])
 def test_the_windows_of_a_recording(nano: Transcriber, long_recording: np.ndarray, options: dict[str, Any]) -> None:
     options = {"language": "en", "word_timestamps": True, **options}
-    alone = nano.transcribe(long_recording, batch_size=1, **options)
+    alone = nano.transcribe(long_recording, chunking="vad", batch_size=1, **options)
     assert len({segment.seek for segment in alone.segments}) >= 16
     assert all(segment.words for segment in alone.segments)
     for size in (2, 5, 16):
-        assert_same_transcription(nano.transcribe(long_recording, batch_size=size, **options), alone)
+        assert_same_transcription(nano.transcribe(long_recording, chunking="vad", batch_size=size, **options), alone)
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,7 @@ def test_a_recording_as_openai_whisper_tests_it(nano: Transcriber, language: str
         assert 0 <= segment.no_speech_prob <= 1
 
 
-@pytest.mark.parametrize("options", [{}, {"batch_size": 4, "beam_size": 3}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"chunking": "vad", "batch_size": 4, "beam_size": 3}], ids=str)
 def test_words_make_up_the_text_and_go_forward(nano: Transcriber, options: dict[str, Any]) -> None:
     result = nano.transcribe(SAMPLES / "one_day.flac", word_timestamps=True, **options)
     assert_well_formed(result, seconds(sample("one_day.flac")))
@@ -94,7 +94,7 @@ SILENCES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "words": {"word_timestamps": True, "hallucination_silence_threshold": 1.0},
     "filter": {"vad_filter": True, "word_timestamps": True},
-    "batches": {"batch_size": 3, "word_timestamps": True},
+    "chunks": {"chunking": "vad", "batch_size": 3, "word_timestamps": True},
     "beams": {"beam_size": 3, "language": "en"},
     "multilingual": {"multilingual": True, "language_detection_segments": 3},
     "clips": {"clip_timestamps": "1,2,50"},
@@ -109,7 +109,7 @@ def test_silence_is_no_text(nano: Transcriber, name: str, duration: float) -> No
     assert result.language
 
 
-@pytest.mark.parametrize("options", [{}, {"vad_filter": True}, {"batch_size": 2}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"vad_filter": True}, {"chunking": "vad", "batch_size": 2}], ids=str)
 def test_no_audio_is_an_error_that_says_so(nano: Transcriber, options: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="array"):
         nano.transcribe(np.zeros(0, np.float32), **options)
@@ -120,7 +120,8 @@ def test_no_audio_is_an_error_that_says_so(nano: Transcriber, options: dict[str,
 
 
 def test_silence_is_no_crash_where_nothing_is_taken_for_silence(nano: Transcriber) -> None:
-    options = {"no_speech_threshold": None, "logprob_threshold": None, "compression_ratio_threshold": None}
+    names = ("no_speech_threshold", "logprob_threshold", "compression_ratio_threshold")
+    options: dict[str, Any] = dict.fromkeys(names)
     result = nano.transcribe(silence(32.0), word_timestamps=True, **options)
     assert_well_formed(result, 32.0)
 
@@ -216,7 +217,7 @@ def n_encoded(nano: Transcriber, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return calls
 
 
-@pytest.mark.parametrize(("options", "n_windows"), [({}, 1), ({"batch_size": 2}, 2)], ids=str)
+@pytest.mark.parametrize(("options", "n_windows"), [({}, 1), ({"chunking": "vad", "batch_size": 2}, 2)], ids=str)
 def test_a_stream_decodes_no_more_than_it_is_asked_for(
     nano: Transcriber, n_encoded: list[int], options: dict[str, Any], n_windows: int
 ) -> None:
@@ -240,7 +241,8 @@ def test_a_stream_can_be_abandoned(nano: Transcriber, tmp_path: Path) -> None:
     path = tmp_path / "three.wav"
     write_wave(path, three_windows()[:, None])
     before, was_open = nano.transcribe(SAMPLES / "digits.flac"), False
-    for options in ({}, {"batch_size": 2}, {"vad_filter": True}):
+    uses: list[dict[str, Any]] = [{}, {"chunking": "vad", "batch_size": 2}, {"vad_filter": True}]
+    for options in uses:
         stream = nano.stream(path, language="en", **options)
         assert isinstance(next(stream), Segment)
         was_open |= path in open_files()

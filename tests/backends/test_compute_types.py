@@ -35,7 +35,9 @@ def fast(request: pytest.FixtureRequest) -> Transcriber:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"beam_size": 5}, {"batch_size": 4}, {"initial_prompt": "the meeting is on monday"}], ids=str
+    "options",
+    [{}, {"beam_size": 5}, {"chunking": "vad", "batch_size": 4}, {"initial_prompt": "the meeting is on monday"}],
+    ids=str,
 )
 def test_recordings_have_the_words_of_float32(fast: Transcriber, nano: Transcriber, options: dict[str, Any]) -> None:
     expected, heard = ([model.transcribe(path, **options).text for path in SPOKEN] for model in (nano, fast))

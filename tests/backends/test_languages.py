@@ -92,11 +92,11 @@ def test_stretches_of_speech_have_languages_of_their_own(model: PolyglotModel) -
     transcriber = ScriptedTranscriber(model)
     names = ("digits.flac", "weather.flac", "numbers.flac", "greeting.ogg", "kitchen.wav")
     audio = np.concatenate([part for name in names for part in (silence(4), sample(name))])
-    together = transcriber.transcribe(audio, batch_size=3, multilingual=True)
-    assert together == transcriber.transcribe(audio, batch_size=1, multilingual=True)
+    together = transcriber.transcribe(audio, chunking="vad", batch_size=3, multilingual=True)
+    assert together == transcriber.transcribe(audio, chunking="vad", batch_size=1, multilingual=True)
     assert len(together.segments) == len(names)
     assert len({segment.text for segment in together.segments}) > 1
-    single = transcriber.transcribe(audio, batch_size=3)
+    single = transcriber.transcribe(audio, chunking="vad", batch_size=3)
     assert {segment.text.strip() for segment in single.segments} == {single.language}
 
 

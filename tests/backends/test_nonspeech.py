@@ -14,7 +14,7 @@ def test_sounds_without_speech_give_no_text(nano: Transcriber, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", SOUNDS)
-@pytest.mark.parametrize("options", [{"vad_filter": True}, {"batch_size": 4}], ids=str)
+@pytest.mark.parametrize("options", [{"vad_filter": True}, {"chunking": "vad", "batch_size": 4}], ids=str)
 def test_where_speech_is_looked_for_there_is_no_text(nano: Transcriber, name: str, options: dict[str, Any]) -> None:
     result = nano.transcribe(sound(name, 90), **options)
     assert (result.text, result.segments) == ("", ())

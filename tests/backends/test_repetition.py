@@ -60,7 +60,9 @@ def test_at_temperature_0_it_repeats_as_the_reference_does(
     assert segment.avg_logprob == pytest.approx(expected["segments"][0]["avg_logprob"], abs=0.02)
 
 
-@pytest.mark.parametrize("options", [{}, {"batch_size": 4}, {"beam_size": 3}, {"best_of": 3}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"chunking": "vad", "batch_size": 4}, {"beam_size": 3}, {"best_of": 3}], ids=str
+)
 def test_the_fallback_breaks_the_loop(repeating: Transcriber, options: dict[str, Any]) -> None:
     segment = the_segment(repeating, compression_ratio_threshold=2.4, **options)
     assert segment.temperature > 0

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import whisper
 
-from max_whisper.cli.arguments import SUBTITLE_OPTIONS, VAD_PARAMETERS, decoding_options, parse, subtitle_options
-from max_whisper.cli.commands import LOADING
-from max_whisper.options import TranscribeOptions
+from max_whisper.audio.vad import VadParameters
+from max_whisper.cli.arguments import LOADING, OUTPUT, SUBTITLES, decoding_options, parse, subtitle_options
+from max_whisper.options import LoadOptions, TranscribeOptions
 from max_whisper.options.foreign_names import FOREIGN_NAMES
 
 # What the command line has that does not reach TranscribeOptions.
-AROUND = {"command", "files", "output_dir", "output_format", "verbose", "workers", "debug", *LOADING, *SUBTITLE_OPTIONS}
+AROUND = {"command", "files", *OUTPUT, "workers", "debug", *LOADING, *SUBTITLES}
 
 openai = importlib.import_module("whisper.transcribe")
 
@@ -57,12 +57,14 @@ def test_names_and_defaults_are_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as context:
         actions = their_actions(context)
     assert actions.keys() - values.keys() == {
-        *("help", "audio", "model", "beam_size", "best_of"),  # compared below, or never a value
+        *("help", "audio", "beam_size", "best_of"),  # compared below, or never a value
         *("fp16", "model_dir"),  # refused, with what takes their place
     }
     assert {"fp16", "model_dir"} <= FOREIGN_NAMES.keys()
-    for name in (actions.keys() & values.keys()) - {"device"}:
+    for name in (actions.keys() & values.keys()) - {"device", "model"}:
         assert values[name] == actions[name].default, name
+    monkeypatch.delenv("MAX_WHISPER_MODEL", raising=False)
+    assert LoadOptions(values["model"]).model == actions["model"].default
     both = {name: getattr(decoding_options_of([]), name) for name in ("beam_size", "best_of")}
     assert both == {name: actions[name].default for name in both}
 
@@ -115,9 +117,10 @@ def test_every_option_is_offered() -> None:
 
 
 def test_every_parameter_of_voice_activity_is_offered() -> None:
-    from max_whisper.audio.vad import VadParameters
-
-    assert {*VAD_PARAMETERS} == {parameter.name for parameter in fields(VadParameters)}
+    values = parse(["transcribe", "talk.mp3", "--vad-neg-threshold", "0.2"], {})
+    assert {f"vad_{parameter.name}" for parameter in fields(VadParameters)} <= values.keys()
+    given = decoding_options({name: value for name, value in values.items() if name not in AROUND})
+    assert given["vad_parameters"] == {"neg_threshold": 0.2}
 
 
 @pytest.mark.parametrize("name", ["fp16", "cpu_threads", "model_dir", "log_prob_threshold", "no_timestamps", "vad"])
@@ -139,5 +142,5 @@ def test_names_of_other_programs_are_refused_with_a_hint(name: str, capsys: pyte
     ],
 )
 def test_options_of_subtitles(given: dict[str, Any], notes: list[str]) -> None:
-    values = {**dict.fromkeys(SUBTITLE_OPTIONS), "word_timestamps": True, **given}
+    values = {**dict.fromkeys(SUBTITLES), "word_timestamps": True, **given}
     assert subtitle_options(values) == (given, notes)

@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 import wave
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -56,10 +58,10 @@ class FakeTranscriber:
     def __init__(self) -> None:
         self.name = "fake"
         self.dims = OFFICIAL_MODELS["tiny"].dims
-        self.loaded: list[tuple[str, dict[str, Any]]] = []
+        self.loaded: list[tuple[str | None, dict[str, Any]]] = []
         self.heard: list[tuple[int, dict[str, Any]]] = []
 
-    def load(self, model: str, **options: Any) -> "FakeTranscriber":
+    def load(self, model: str | None, **options: Any) -> "FakeTranscriber":
         self.loaded.append((model, {name: value for name, value in options.items() if name != "progress"}))
         return self
 
@@ -136,7 +138,7 @@ def test_the_model_is_loaded_as_asked(transcriber: FakeTranscriber, recording: P
     chosen = ["--model", "tiny", "--backend", "hybrid", "--device", "cpu", "--compute_type", "float32"]
     assert program.run([*arguments, *chosen, "--threads", "2"]) == 0
     assert transcriber.loaded == [
-        ("nano", {"backend": "max", "device": "auto", "compute_type": "auto", "threads": 0}),
+        (None, {"backend": "max", "device": "auto", "compute_type": "auto", "threads": 0}),
         ("tiny", {"backend": "hybrid", "device": "cpu", "compute_type": "float32", "threads": 2}),
     ]
 
@@ -240,16 +242,48 @@ def test_an_english_only_model_detects_no_language(
     assert capsys.readouterr().out == TEXT.removeprefix("Detected language: English\n")
 
 
-def test_the_demonstration_model_is_named_where_none_was_chosen(
-    transcriber: FakeTranscriber, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("command", ["transcribe", "language"])
+def test_a_model_that_cannot_be_downloaded(
+    monkeypatch: pytest.MonkeyPatch,
+    recording: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
 ) -> None:
-    arguments = ["transcribe", str(recording), str(recording), "-o", str(tmp_path)]
-    assert program.run(arguments) == 0
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "demonstration model nano" in line
-    assert "--model turbo" in line
-    assert program.run([*arguments, "--model", "nano"]) == 0
-    assert capsys.readouterr().err == ""
+    """Without a network: the default is asked for, the advice is in the words of the command line."""
+    monkeypatch.setenv("MAX_WHISPER_CACHE", str(tmp_path / "empty"))
+    monkeypatch.delenv("MAX_WHISPER_MODEL", raising=False)
+
+    def no_network(url: str, timeout: float) -> None:
+        raise urllib.error.URLError("Temporary failure in name resolution")
+
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+    monkeypatch.chdir(tmp_path)
+    assert program.run([command, str(recording)]) == 1
+    line = error_line(capsys)
+    assert "/large-v3-turbo.pt: cannot be reached (Temporary failure in name resolution)" in line
+    assert line.endswith("; --model nano is a small demonstration model that comes with the package")
+    assert "load_model" not in line
+    monkeypatch.setenv("MAX_WHISPER_MODEL", "base")
+    assert program.run([command, str(recording)]) == 1
+    assert "/base.pt: cannot be reached" in error_line(capsys)
+
+
+def test_models_are_compiled_for_the_default_where_none_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    def compile_model(model: str, **_: Any) -> Path:
+        asked.append(model)
+        return tmp_path
+
+    monkeypatch.setattr(max_whisper.transcriber, "compile_model", compile_model)
+    monkeypatch.delenv("MAX_WHISPER_MODEL", raising=False)
+    assert program.run(["compile"]) == 0
+    monkeypatch.setenv("MAX_WHISPER_MODEL", "tiny")
+    assert program.run(["compile"]) == 0
+    assert asked == ["turbo", "tiny"]
 
 
 def test_no_model_is_loaded_where_no_file_can_be_read(transcriber: FakeTranscriber, tmp_path: Path) -> None:
@@ -319,7 +353,6 @@ def test_unwritable_output_folder_is_reported_before_anything_is_loaded(
         (["transcribe", "a.wav", "--compute-type", "float8"], "'float8'"),
         (["transcribe", "a.wav", "--threads", "-1"], "--threads: a number of at least 1"),
         (["transcribe", "a.wav", "--verbose", "yes"], "True or False"),
-        (["compile"], "MODEL"),
         (["transcribe", "a.wav", "--no-speech-threshold", "high"], "invalid number value: 'high'"),
         (["transcribe", "a.wav", "--output-format", "doc"], "'doc'"),
         (["transcripe", "a.wav"], "transcripe"),
@@ -345,6 +378,7 @@ def test_a_wrong_option_is_one_line_and_status_2(
         (["--temperature", "0.5", "--beam-size", "5"], "beam_size: beams are searched at temperature 0"),
         (["--temperature-increment-on-fallback", "None", "--best-of", "5"], "best_of: tokens are drawn at"),
         (["--batch-size", "0"], "batch_size: a number of windows of at least 1"),
+        (["--batch-size", "8"], "batch_size: the windows of one recording follow each other; add chunking="),
         (["--clip-timestamps", "5,3"], "clip_timestamps: times in seconds must ascend"),
         (["--vad-threshold", "0.5"], "vad_parameters: speech is not looked for"),
         (["--backend", "torch", "--hotwords", "MAX"], "hotwords: is not in openai-whisper"),
@@ -403,6 +437,15 @@ def test_a_batch_of_files(
     assert all("batch_size" not in options for _, options in transcriber.heard)
 
 
+def test_chunks_of_several_files(transcriber: FakeTranscriber, recording: Path, tmp_path: Path) -> None:
+    arguments = ["transcribe", str(recording), str(recording), "--chunking", "vad", "--batch-size", "4"]
+    assert program.run([*arguments, "-o", str(tmp_path)]) == 0
+    assert len(transcriber.heard) == 2
+    for _, heard in transcriber.heard:
+        assert (heard["chunking"], heard["batch_size"]) == ("vad", 4)
+        assert "transcribe_many" not in heard
+
+
 def test_worker_processes(
     monkeypatch: pytest.MonkeyPatch, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -434,10 +477,10 @@ def test_worker_processes(
 
 
 def test_a_batch_of_one_file_is_its_speech(transcriber: FakeTranscriber, recording: Path, tmp_path: Path) -> None:
-    options = ["--batch-size", "4", "--vad-threshold", "0.4", "--vad-speech-pad-ms", "200"]
+    options = ["--chunking", "vad", "--batch-size", "4", "--vad-threshold", "0.4", "--vad-speech-pad-ms", "200"]
     assert program.run(["transcribe", str(recording), *options, "-o", str(tmp_path)]) == 0
     ((_, heard),) = transcriber.heard
-    assert heard["batch_size"] == 4
+    assert (heard["chunking"], heard["batch_size"]) == ("vad", 4)
     assert heard["vad_parameters"] == {"threshold": 0.4, "speech_pad_ms": 200}
 
 
@@ -477,7 +520,10 @@ def test_language(
 
 @pytest.mark.parametrize(
     ("options", "mistake"),
-    [([], "--model"), (["--model", "tiny", "--segments", "0"], "language_detection_segments: a number of windows")],
+    [
+        (["--threads", "-1"], "--threads: a number of at least 1"),
+        (["--model", "tiny", "--segments", "0"], "language_detection_segments: a number of windows"),
+    ],
 )
 def test_a_language_that_cannot_be_told(
     transcriber: FakeTranscriber, capsys: pytest.CaptureFixture[str], options: list[str], mistake: str
@@ -593,7 +639,7 @@ def test_help_imports_neither_torch_nor_max() -> None:
     assert "--output-format" in result.stdout
     imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
     assert "max_whisper.cli" in imported
-    assert imported.isdisjoint({"torch", "max", "whisper", "rich", "av"})
+    assert imported.isdisjoint({"torch", "max", "whisper", "rich", "av", "numpy", "tiktoken", "safetensors"})
 
 
 def test_compile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ def transcribe_together(
         assert not isinstance(event, MaxWhisperError)
         if isinstance(event, Segment):
             segments[number].append(event)
-    outcomes = [recording.outcome for recording in recordings]
+    outcomes = [recording.result for recording in recordings]
     return [
         Transcription(outcome.text, tuple(segments[number]), outcome.language, outcome.language_probabilities)
         for number, outcome in enumerate(outcomes)

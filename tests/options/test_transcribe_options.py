@@ -1,19 +1,17 @@
 """Options are checked at the door, each with its one line."""
 
-import ast
 import inspect
-from dataclasses import FrozenInstanceError, fields
-from pathlib import Path
+from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
 import whisper
 
+from max_whisper.definitions import FASTER, OPENAI, options_of
 from max_whisper.errors import OptionError
 from max_whisper.models.whisper.tokenizer import get_tokenizer
 from max_whisper.options import NOT_IN_REFERENCE, TranscribeOptions
-from max_whisper.options.checks import FORMS
 from max_whisper.options.foreign_names import FOREIGN_NAMES
 from tests.decoding.scripted import dimensions
 
@@ -93,6 +91,8 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("clip_timestamps", [5, 5], "times in seconds must ascend, but the clip from 5 ends at 5"),
     ("clip_timestamps", [0, 4.5, 2, 6], "times in seconds must ascend, but 2 comes after 4.5"),
     ("vad_filter", None, "True or False, got None"),
+    ("chunking", "silence", "'sequential' or 'vad', got 'silence'"),
+    ("chunking", None, "'sequential' or 'vad', got None"),
     ("batch_size", 0, "a number of windows of at least 1, or None, got 0"),
     ("batch_size", "8", "a number of windows of at least 1, or None, got '8'"),
 ]
@@ -112,7 +112,7 @@ CONFLICTS: list[tuple[dict[str, Any], str]] = [
     ({"hallucination_silence_threshold": 2.0}, "hallucination_silence_threshold: it judges by the words; set word_t"),
     ({"vad_parameters": {}}, "vad_parameters: speech is not looked for; set vad_filter"),
     ({"clip_timestamps": "0,5", "vad_filter": True}, "clip_timestamps: the clips or speech that is found, not both"),
-    ({"clip_timestamps": [3], "batch_size": 2}, "clip_timestamps: the clips or speech that is found, not both"),
+    ({"clip_timestamps": [3], "chunking": "vad"}, "clip_timestamps: the clips or speech that is found, not both"),
 ]
 
 ALLOWED: list[dict[str, Any]] = [
@@ -126,7 +126,8 @@ ALLOWED: list[dict[str, Any]] = [
     {"hotwords": "MAX", "initial_prompt": "Hello."},
     {"prefix": "And", "without_timestamps": True},
     {"hallucination_silence_threshold": 0, "word_timestamps": True},
-    {"vad_filter": True, "batch_size": 4, "clip_timestamps": "0"},
+    {"vad_filter": True, "chunking": "vad", "batch_size": 4, "clip_timestamps": "0"},
+    {"batch_size": 4, "clip_timestamps": [3]},  # of several recordings
     {"clip_timestamps": "0,5,5,9"},
     {"multilingual": True, "language_detection_segments": 3},
     {"prompt_reset_on_temperature": INFINITY},
@@ -157,7 +158,7 @@ def test_combinations_that_go_together(options: dict[str, Any]) -> None:
 
 def test_every_option_has_a_form_and_a_wrong_value() -> None:
     names = [option.name for option in fields(TranscribeOptions)]
-    assert {*FORMS} == {*names} - {"vad_parameters"}  # whose defaults depend on another option
+    assert [definition.name for definition in options_of(TranscribeOptions)] == names
     assert {name for name, _, _ in WRONG_VALUES} == {*names} - {"vad_parameters"}  # which tests/test_vad.py checks
 
 
@@ -318,6 +319,7 @@ def test_what_openai_whisper_is_asked() -> None:
         ({"repetition_penalty": 1.1, "no_repeat_ngram_size": 3}, "repetition_penalty, no_repeat_ngram_size: are"),
         ({"prompt_reset_on_temperature": 0.4}, "prompt_reset_on_temperature: is"),
         ({"hotwords": "MAX"}, "hotwords: is"),
+        ({"chunking": "vad", "batch_size": 2}, "chunking, batch_size: are"),
         ({"vad_filter": True, "batch_size": 2}, "vad_filter, batch_size: are"),
         ({"max_new_tokens": 5, "prefix": "And"}, "max_new_tokens: is"),
         ({"initial_prompt": [1, 2]}, "initial_prompt as tokens: is"),
@@ -329,12 +331,43 @@ def test_what_openai_whisper_cannot_be_asked(options: dict[str, Any], names: str
     assert str(raised.value).startswith(f"{names} not in openai-whisper, which is the backend torch; ")
 
 
-def test_the_page_of_usage_has_every_option_with_its_default() -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs" / "usage.md").read_text(encoding="utf-8")
-    section = page.split("## Options of a transcription")[1].split("###")[0]
-    rows = [row.split(" | ") for row in section.splitlines() if row.startswith("| `")]
-    written = {name.strip("|` "): ast.literal_eval(default.strip("`")) for name, default, *_ in rows}
-    assert written == {option.name: option.default for option in fields(TranscribeOptions)}
-    # The last column names who else has the option.
-    theirs = {name.strip("|` ") for name, *_, others in rows if "o" in others.split()}
-    assert theirs == written.keys() - {*NOT_IN_REFERENCE, "seed", "max_new_tokens"}
+def test_origins_are_the_programs_that_have_the_option() -> None:
+    theirs = {"transcribe": whisper.transcribe, "decoding": whisper.DecodingOptions}
+    names = {name for function in theirs.values() for name in inspect.signature(function).parameters}
+    for definition in options_of(TranscribeOptions):
+        assert (OPENAI in definition.origin) == (definition.name in names), definition.name
+        assert {*definition.origin} <= {OPENAI, FASTER}
+
+
+def test_parameters_of_voice_activity_have_the_defaults_of_their_use() -> None:
+    from max_whisper.audio.vad import CHUNKED, VadParameters
+
+    given = {"threshold": 0.25}
+    filtered = TranscribeOptions(vad_filter=True, vad_parameters=given)
+    assert filtered.speech == VadParameters(threshold=0.25)
+    assert TranscribeOptions(chunking="vad", vad_parameters=given).speech == replace(CHUNKED, threshold=0.25)
+    # Also where the use is chosen later: the fields that were given are kept, not the defaults of the first use.
+    assert filtered.updated({"chunking": "vad"}).speech == replace(CHUNKED, threshold=0.25)
+    chosen = VadParameters(min_silence_duration_ms=700)
+    assert TranscribeOptions(chunking="vad", vad_parameters=chosen).speech == chosen
+
+
+def test_keywords_come_before_options_and_options_before_defaults() -> None:
+    options = TranscribeOptions(language="German", beam_size=5, suppress_tokens="7")
+    assert TranscribeOptions.from_keywords({}, options) == options
+    changed = TranscribeOptions.from_keywords({"beam_size": 2, "seed": 1}, options)
+    assert changed == TranscribeOptions(language="de", beam_size=2, suppress_tokens=[7], seed=1)
+    assert options.beam_size == 5
+    with pytest.raises(OptionError, match=r"^patience: it is beam search's"):
+        TranscribeOptions.from_keywords({"beam_size": None, "patience": 2.0}, options)
+    with pytest.raises(OptionError, match=r"^beam_sise: no such option; did you mean beam_size\?"):
+        TranscribeOptions.from_keywords({"beam_sise": 2}, options)
+    with pytest.raises(OptionError, match=r"^options: a TranscribeOptions, got dict"):
+        TranscribeOptions.from_keywords({}, {"beam_size": 5})  # type: ignore[arg-type]
+
+
+def test_a_batch_of_one_recording_needs_chunks() -> None:
+    with pytest.raises(OptionError, match=r'^batch_size: .*; add chunking="vad" to decode its stretches'):
+        TranscribeOptions(batch_size=8).for_one_recording()
+    chunked = TranscribeOptions(batch_size=8, chunking="vad")
+    assert chunked.for_one_recording() == chunked

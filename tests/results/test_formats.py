@@ -178,20 +178,27 @@ def test_an_emptied_segment_before_others_without_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", ["max_line_width", "max_line_count", "max_words_per_line", "highlight_words"])
 def test_options_without_words(format: str, option: str) -> None:
     file = io.StringIO()
+    given: dict[str, Any] = {option: True if option == "highlight_words" else 1}
     with pytest.raises(OptionError) as caught:
-        formats.write(Transcription.from_dict(CASES["plain"]), file, format, **{option: True})
+        formats.write(Transcription.from_dict(CASES["plain"]), file, format, **given)
     assert str(caught.value) == f"{option} needs the times of words; transcribe with word_timestamps=True"
     assert file.getvalue() == ""
     # Where nothing was said there is nothing to lay out.
-    formats.write(Transcription.from_dict(CASES["empty result"]), file, format, **{option: True})
+    formats.write(Transcription.from_dict(CASES["empty result"]), file, format, **given)
 
 
-@pytest.mark.parametrize("value", [0, -1, 2.5, "40"])
+@pytest.mark.parametrize("value", [0, -1, 2.5, "40", True])
 @pytest.mark.parametrize("option", ["max_line_width", "max_line_count", "max_words_per_line"])
 def test_limits_that_cannot_be(option: str, value: Any) -> None:
     with pytest.raises(OptionError) as caught:
         formats.write(Transcription.from_dict(spoken("spaces", 0)), io.StringIO(), "srt", **{option: value})
-    assert str(caught.value) == f"{option} is {value!r}; give a whole number of at least 1, or None for no limit"
+    assert str(caught.value) == f"{option}: a number of at least 1, or None, got {value!r}"
+
+
+def test_an_option_that_does_not_exist() -> None:
+    file, given = io.StringIO(), {"max_line_widht": 40}
+    with pytest.raises(OptionError, match=r"^max_line_widht: no such option; did you mean max_line_width\?"):
+        formats.write(Transcription.from_dict(CASES["plain"]), file, "srt", **given)  # type: ignore[arg-type]
 
 
 def test_formats_are_the_reference_ones() -> None:

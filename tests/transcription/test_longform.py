@@ -311,7 +311,7 @@ def test_segments_come_one_by_one_with_progress() -> None:
     assert (first.id, model.n_encoded, steps) == (0, 1, [])
 
     *rest, (_, last) = list(events)
-    assert last == recording_of_65_s.outcome
+    assert last == recording_of_65_s.result
     segments = [segment for _, segment in rest if isinstance(segment, Segment)]
     assert [segment.id for segment in segments] == list(range(1, len(rest) + 1))
     done = [step.done for step in steps]

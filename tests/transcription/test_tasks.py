@@ -1,7 +1,10 @@
 """Recordings to transcriptions: the order of what many give at once, and stretches of speech put back into place."""
 
 import gc
+import os
+import threading
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +14,26 @@ import pytest
 from max_whisper.audio import load_audio
 from max_whisper.audio.log_mel import LogMelWindows
 from max_whisper.audio.samples import open_samples
-from max_whisper.audio.vad import BATCHED, find_speech
+from max_whisper.audio.vad import CHUNKED, find_speech, pack_spans
 from max_whisper.errors import AudioError, MaxWhisperError
 from max_whisper.options import TranscribeOptions
 from max_whisper.progress import Step, silent
 from max_whisper.results import Segment, Transcription
 from max_whisper.transcription import tasks
-from max_whisper.transcription.batching import Event
+from max_whisper.transcription.batching import Batch, Event
+from max_whisper.transcription.longform import LongForm
 from max_whisper.transcription.tasks import (
-    OneByOne,
-    SpeechInBatches,
+    ChunkedTranscription,
+    SequentialTranscription,
     detect_spoken_language,
     in_order,
     transcribe_recordings,
 )
+from tests.audio.test_recording import write_wave
 from tests.decoding.scripted import Script, ScriptedModel, dimensions
 
 SAMPLES = Path(__file__).parents[2] / "audio_samples"
+RECORDINGS = sorted(path for path in SAMPLES.iterdir() if path.suffix in (".flac", ".mp3", ".ogg", ".wav", ".m4a"))
 
 
 @pytest.fixture
@@ -67,8 +73,8 @@ def speech_with_pauses() -> np.ndarray:
 
 def test_stretches_of_speech_are_at_their_place(model: ScriptedModel) -> None:
     audio, steps = speech_with_pauses(), list[Step]()
-    spans = find_speech(open_samples(audio), BATCHED)
-    task = SpeechInBatches(model, open_samples(audio), options(model, batch_size=2), steps.append)
+    spans = find_speech(open_samples(audio), CHUNKED)
+    task = ChunkedTranscription(model, open_samples(audio), options(model, chunking="vad", batch_size=2), steps.append)
     segments = list(task.segments())
     assert [segment.id for segment in segments] == list(range(len(segments)))
     assert len({segment.seek for segment in segments}) >= 3
@@ -85,17 +91,108 @@ def test_the_size_of_a_batch_changes_nothing(model: ScriptedModel) -> None:
     audio = speech_with_pauses()
     results = []
     for size in (1, 2, 5):
-        task = SpeechInBatches(model, open_samples(audio), options(model, batch_size=size, beam_size=2), silent)
+        task = ChunkedTranscription(
+            model, open_samples(audio), options(model, chunking="vad", batch_size=size, beam_size=2), silent
+        )
         results.append(task.summary(list(task.segments())))
     assert results[0] == results[1] == results[2]
     assert results[0].text
 
 
+def as_a_whole(model: ScriptedModel, audio: np.ndarray, chosen: TranscribeOptions) -> Transcription:
+    """What the chunks of a recording give that is all there: each found in the whole, and transcribed alone."""
+    spans = find_speech(open_samples(audio), chosen.speech or CHUNKED)
+    language, probabilities = chosen.language, None
+    if language is None:
+        spoken = np.concatenate([audio[start:stop] for start, stop in spans] or [audio])
+        heard = LogMelWindows(open_samples(spoken[: chosen.language_detection_segments * 480_000]), model.dims.n_mels)
+        probabilities = detect_spoken_language(model, heard, chosen)
+        language = max(probabilities, key=probabilities.__getitem__)
+    text, segments = "", list[Segment]()
+    for start, stop in pack_spans(spans):
+        start -= start % 160
+        log_mel = LogMelWindows(open_samples(audio[start:stop]), model.dims.n_mels)
+        recording = LongForm(log_mel, model.dims, chosen, language=language, first_frame=start // 160)
+        for _, event in Batch(model, chosen, 1).run([lambda recording=recording: recording]):  # type: ignore[misc]
+            if isinstance(event, Segment):
+                seconds = start / 16000
+                words = event.words and tuple(
+                    replace(word, start=round(word.start + seconds, 2), end=round(word.end + seconds, 2))
+                    for word in event.words
+                )
+                segments.append(
+                    replace(
+                        event,
+                        id=len(segments),
+                        seek=event.seek + start // 160,
+                        start=round(event.start + seconds, 2),
+                        end=round(event.end + seconds, 2),
+                        words=words,
+                    )
+                )
+            else:
+                assert not isinstance(event, MaxWhisperError)
+                text += event.text
+    return Transcription(text, tuple(segments), language, probabilities)
+
+
+CHUNKS: list[dict[str, Any]] = [
+    {},
+    {"language": "de", "batch_size": 1},
+    {"batch_size": 3, "language_detection_segments": 2},
+    {"temperature": (0.0, 0.4, 1.0), "best_of": 2, "seed": 7},
+    {"beam_size": 2, "without_timestamps": True},
+    {"word_timestamps": True, "batch_size": 2},
+    {"multilingual": True, "initial_prompt": "Names: Ada", "hotwords": "MAX"},
+    {"vad_parameters": {"threshold": 0.7, "min_silence_duration_ms": 600, "speech_pad_ms": 50}, "batch_size": 2},
+]
+
+
+@pytest.mark.parametrize("given", CHUNKS, ids=str)
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.name)
+def test_chunks_as_they_are_read_give_what_the_whole_gives(
+    model: ScriptedModel, path: Path, given: dict[str, Any]
+) -> None:
+    chosen = options(model, chunking="vad", sample_len=12, **given)
+    task = ChunkedTranscription(model, open_samples(path), chosen, silent)
+    assert task.summary(list(task.segments())) == as_a_whole(model, load_audio(path), chosen)
+
+
+def test_segments_come_before_the_end_of_a_pipe_is_written(model: ScriptedModel, tmp_path: Path) -> None:
+    """The writer waits for the first segment before it writes the rest."""
+    samples = speech_with_pauses()
+    samples = np.concatenate([samples, load_audio(SAMPLES / "one_day.flac"), samples])
+    path = tmp_path / "talk.wav"
+    write_wave(path, (samples * 32767).round().astype(np.int16))
+    data, (reading, writing), heard = path.read_bytes(), os.pipe(), threading.Event()
+    came: list[bool] = []
+
+    def write() -> None:
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(data[: len(data) // 2])
+            pipe.flush()
+            came.append(heard.wait(60))
+            pipe.write(data[len(data) // 2 :])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    chosen = options(model, chunking="vad", batch_size=1, sample_len=12)
+    with os.fdopen(reading, "rb") as pipe:
+        task = ChunkedTranscription(model, open_samples(pipe), chosen, silent)
+        segments = task.segments()
+        first = next(segments)
+        heard.set()
+        streamed = task.summary([first, *segments])
+    writer.join()
+    assert came == [True]
+    assert streamed == as_a_whole(model, load_audio(path), chosen)
+
+
 def test_no_speech(model: ScriptedModel) -> None:
     audio = np.zeros(40 * 16000, np.float32)
-    for given in ({"batch_size": 3}, {"vad_filter": True}):
+    for given in ({"chunking": "vad", "batch_size": 3}, {"vad_filter": True}):
         chosen = options(model, **given)
-        kind = SpeechInBatches if chosen.batch_size else OneByOne
+        kind = ChunkedTranscription if chosen.chunking == "vad" else SequentialTranscription
         task = kind(model, open_samples(audio), chosen, silent)
         assert list(task.segments()) == []
         transcription = task.summary([])
@@ -152,5 +249,5 @@ def test_languages_of_several_windows(model: ScriptedModel) -> None:
     one = detect_spoken_language(model, log_mel, options(model))
     three = detect_spoken_language(model, log_mel, options(model, language_detection_segments=9))
     assert one != three
-    task = OneByOne(model, open_samples(audio), options(model, language_detection_segments=9), silent)
+    task = SequentialTranscription(model, open_samples(audio), options(model, language_detection_segments=9), silent)
     assert task.summary(list(task.segments())).language_probabilities == pytest.approx(three)

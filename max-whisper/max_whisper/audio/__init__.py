@@ -1,5 +1,8 @@
 """Any recording to 16 kHz samples, these to log-mel windows, and where in them there is speech."""
 
+import typing
+
+from max_whisper import lazily
 from max_whisper.audio.constants import (
     CHUNK_LENGTH,
     FRAMES_PER_SECOND,
@@ -9,15 +12,32 @@ from max_whisper.audio.constants import (
     N_SAMPLES,
     SAMPLE_RATE,
 )
-from max_whisper.audio.recording import (
-    Audio,
-    AudioWarning,
-    Recording,
-    Samples,
-    load_audio,
-    open_recording,
-    pad_or_trim,
-)
+
+if typing.TYPE_CHECKING:
+    from max_whisper.audio.recording import (
+        Audio,
+        AudioWarning,
+        Recording,
+        Samples,
+        load_audio,
+        open_recording,
+        pad_or_trim,
+    )
+else:
+    __getattr__, __dir__ = lazily.names_of(
+        __name__,
+        {
+            "recording": [
+                "Audio",
+                "AudioWarning",
+                "Recording",
+                "Samples",
+                "load_audio",
+                "open_recording",
+                "pad_or_trim",
+            ]
+        },
+    )
 
 __all__ = [
     "CHUNK_LENGTH",

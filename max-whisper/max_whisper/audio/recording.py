@@ -10,12 +10,13 @@ import io
 import operator
 import os
 import stat
+import sys
 import tempfile
 import warnings
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -30,6 +31,10 @@ Audio = str | Path | IO[bytes] | np.ndarray  # what a recording may be given as
 Samples = NDArray[np.float32]  # [n] in [-1, 1] at 16 kHz, mono
 
 _BLOCK = 1 << 16  # samples in a block, 4 s
+# The first bytes of WAV, FLAC, Ogg and Matroska, whose samples are the same where nothing can be sought. Of an MP3 the
+# size decides which samples at its end are padding, and the index of an MP4 may stand at its end.
+_DECODED_FORWARD = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"\x1aE\xdf\xa3")
+_PIPE_CHUNK = 1 << 16  # bytes of a pipe that are read at once
 _IN_MEMORY = 16 << 20  # bytes of a pipe that are kept in memory; of a longer one all are in a temporary file
 
 
@@ -249,41 +254,84 @@ class _PipeRecording(_FileRecording):
     def __init__(self, name: str, file: IO[bytes] | Path) -> None:
         super().__init__(name)
         self._file = file
-        self._spool: BinaryIO | None = None
+        self._kept: _KeptBytes | None = None
 
     def _opened(self) -> str | BinaryIO:
-        if self._spool is None:
-            self._spool = cast(BinaryIO, tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115
-            weakref.finalize(self, self._spool.close)
+        if self._kept is None:
             try:
-                with self._file.open("rb") if isinstance(self._file, Path) else nullcontext(self._file) as file:
-                    self._keep(file, self._spool)
+                file = self._file.open("rb") if isinstance(self._file, Path) else self._file
             except PermissionError as error:
                 raise AudioError(not_permitted(self.name)) from error
-        return cast(BinaryIO, _View(self._spool, 0, self._file))
+            if isinstance(self._file, Path):
+                weakref.finalize(self, file.close)
+            self._kept = _KeptBytes(file, self.name, self._warn_of_damage)
+        view = _ForwardView if self._kept.starts_with(_DECODED_FORWARD) else _View
+        return cast(BinaryIO, view(self._kept, 0, self._file))
 
-    def _keep(self, file: IO[bytes], spool: BinaryIO) -> None:
-        while True:
+
+class _KeptBytes:
+    """The bytes of a pipe as a file that can go back. They are read as they are asked for, and kept.
+
+    So a recording can be decoded while it is still being written.
+    """
+
+    def __init__(self, file: IO[bytes], name: str, warn_of_damage: Callable[[str], None]) -> None:
+        self._file = file
+        self._name = name
+        self._warn_of_damage = warn_of_damage
+        self._kept = cast(BinaryIO, tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115
+        self._n_kept = 0
+        self._is_whole = False
+        weakref.finalize(self, self._kept.close)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_END:
+            self._keep(sys.maxsize)
+        return self._kept.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._kept.tell()
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, `size` of them unless the pipe ends before."""
+        position = self._kept.tell()
+        self._keep(position + size)
+        self._kept.seek(position)
+        return self._kept.read(size)
+
+    def starts_with(self, beginnings: tuple[bytes, ...]) -> bool:
+        """Whether the first bytes are one of these."""
+        longest = max(map(len, beginnings))
+        self._kept.seek(0)
+        return self.read(longest).startswith(beginnings)
+
+    def _keep(self, length: int) -> None:
+        """Read the pipe until so many of its bytes are kept, or to its end."""
+        while not self._is_whole and self._n_kept < length:
             try:
-                chunk = file.read(1 << 16)
+                chunk = self._file.read(_PIPE_CHUNK)
             except OSError as error:
-                if spool.tell():
+                if self._n_kept:
                     reason = error.strerror or error
-                    self._warn_of_damage(f"{self.name} could not be read to its end ({reason}); what came is used")
-                return
-            if not chunk:
-                return
+                    self._warn_of_damage(f"{self._name} could not be read to its end ({reason}); what came is used")
+                chunk = b""
+            self._is_whole = not chunk
             try:
-                spool.write(chunk)
+                self._kept.seek(0, os.SEEK_END)
+                self._kept.write(chunk)
             except OSError as error:
                 reason = f"{error.strerror or error}; set TMPDIR to a folder with room for it"
-                raise AudioError(f"cannot keep {self.name} in a temporary file: {reason}") from error
+                raise AudioError(f"cannot keep {self._name} in a temporary file: {reason}") from error
+            self._n_kept += len(chunk)
 
 
-class _View:
-    """A file object from `start` on, with a position of its own, so that several passes over it do not meet."""
+class _ForwardView:
+    """A file object from `start` on, with a position of its own, so that several passes over it do not meet.
 
-    def __init__(self, file: BinaryIO, start: int, named: object) -> None:
+    It cannot go back, so FFmpeg reads it in order and no further than it must.
+    """
+
+    def __init__(self, file: BinaryIO | _KeptBytes, start: int, named: object) -> None:
         self.name = str(getattr(named, "name", "<none>"))  # FFmpeg looks at its ending
         self._file = file
         self._start = start
@@ -293,12 +341,19 @@ class _View:
         try:
             self._file.seek(self._start + self._position)
             chunk = self._file.read(size)
-        except OSError:
+        except (OSError, AudioError):
             raise
         except Exception as error:  # a file object can be anybody's: one over a network has errors of its own
             raise OSError(f"{type(error).__name__}: {error}") from error
         self._position += len(chunk)
         return chunk
+
+    def tell(self) -> int:
+        return self._position
+
+
+class _View(_ForwardView):
+    """A file object from `start` on that can go back."""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         if whence == os.SEEK_END:
@@ -306,9 +361,6 @@ class _View:
             self._position = self._file.tell() - self._start
         else:
             self._position = offset + (self._position if whence == os.SEEK_CUR else 0)
-        return self._position
-
-    def tell(self) -> int:
         return self._position
 
 

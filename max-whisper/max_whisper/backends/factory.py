@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from max_whisper.runtime.devices import Device
 
 __all__ = [
-    "BACKENDS",
-    "COMPUTE_TYPES",
     "KnownModel",
     "LoadedModel",
     "available_models",
@@ -35,15 +33,12 @@ __all__ = [
     "load_max_model",
 ]
 
-BACKENDS = ("max", "hybrid", "torch")
-COMPUTE_TYPES = ("auto", "float32", "bfloat16", "int8")
-
 
 @dataclass(frozen=True)
 class LoadedModel:
     """A model on its backend."""
 
-    backend: str  # one of BACKENDS
+    backend: str  # one of `backends.BACKENDS`
     device: str  # 'cpu' or 'gpu'
     name: str  # the model's name, or its file's or folder's
     dims: ModelDimensions

@@ -16,24 +16,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from max_whisper.cli.arguments import (
-    DEMONSTRATION_MODEL,
+    LOADING,
     STANDARD_INPUT,
-    SUBTITLE_OPTIONS,
+    SUBTITLES,
     WrongOptionError,
+    checked,
     decoding_options,
     subtitle_options,
 )
 from max_whisper.cli.console import ConsoleProgress, error_line, file_size
+from max_whisper.cli.options import ALL_FORMATS, WorkerOptions
 from max_whisper.errors import AudioError, MaxWhisperError, OptionError
+from max_whisper.options import LoadOptions, TranscribeOptions
+from max_whisper.options.loading import DEMONSTRATION_MODEL, default_model
+from max_whisper.progress import Step
+from max_whisper.results.formats import FORMATS
 
 if TYPE_CHECKING:
     from max_whisper.models.whisper.dimensions import ModelDimensions
-    from max_whisper.options import TranscribeOptions
-    from max_whisper.progress import Step
     from max_whisper.results import Segment, Transcription
     from max_whisper.transcriber import Transcriber
 
-LOADING = ("model", "backend", "device", "compute_type", "threads")  # the options of load_model
+# What takes the place of a model that cannot be downloaded.
+WITHOUT_NETWORK = f"--model {DEMONSTRATION_MODEL} is a small demonstration model that comes with the package"
 LIKELY_LANGUAGES = 3  # of each recording, in the command `language`
 
 
@@ -41,29 +46,30 @@ def transcribe(
     files: list[str], output_dir: str, output_format: str, verbose: bool, workers: int, debug: bool, **values: Any
 ) -> int:
     """`max-whisper transcribe`: text on standard output, files into `output_dir`."""
-    loading = {name: values.pop(name) for name in LOADING if name in values}
+    loading = {name: values.pop(name) for name in LOADING}
+    checked(LoadOptions, loading)
     subtitles, notes = subtitle_options(values)
-    options = decoding_options({name: value for name, value in values.items() if name not in SUBTITLE_OPTIONS})
+    options = decoding_options({name: value for name, value in values.items() if name not in SUBTITLES})
     recordings = _recordings(files)
-    # Windows of several files make a batch; those of a single one are its stretches of speech, which is an option.
-    batch_size: int | None = options.pop("batch_size") if len(recordings) > 1 else None
-    _check({"batch_size": batch_size})
-    checked = _check(options, loading["backend"])  # what is wrong here need not wait for a model to load
-    _check_workers(workers, files, batch_size)
+    wanted = _check(options)  # what is wrong here need not wait for a model to load
+    # With a batch size the windows of several recordings are decoded together, where those of one follow each other.
+    together = wanted.batch_size is not None and wanted.chunking == "sequential" and len(recordings) > 1
+    _check_use(wanted, loading["backend"], together)
+    _check_workers(workers, files, together)
     folder = _writable_folder(output_dir)
     with ConsoleProgress() as console:
         for note in notes:
             console.complaint(f"max-whisper: warning: {note}")
-        work = Work(console, debug)
-        present = work.existing(recordings)
+        errors = FileErrors(console, debug)
+        present = errors.existing(recordings)
         if not present:
-            return work.status
+            return errors.status
         is_detected = False
 
         def prepare(dims: ModelDimensions) -> None:
             nonlocal is_detected
-            checked.resolve(dims)  # what this model cannot do, it can do with no file
-            is_detected = checked.language is None and dims.is_multilingual
+            wanted.resolve(dims)  # what this model cannot do, it can do with no file
+            is_detected = wanted.language is None and dims.is_multilingual
 
         def show(language: str, segments: Iterable[Segment]) -> None:
             if verbose and is_detected:
@@ -78,73 +84,73 @@ def transcribe(
 
             groups = core_groups(min(workers, len(present)))
             names = [recording.name for recording in present]
-            outcomes = Workers(
-                names, groups, load_model, _choices(console, loading), options, prepare, console
-            ).outcomes()
+            outcomes = Workers(names, groups, load_model, loading, options, prepare, console).outcomes()
         else:
             transcriber = _load(console, loading)
             prepare(transcriber.dims)
-            if batch_size is not None:
+            if together:
                 sources = [recording.audio for recording in present]
-                outcomes = transcriber.transcribe_many(sources, batch_size=batch_size, progress=console, **options)
+                outcomes = transcriber.transcribe_many(sources, progress=console, **options)
         if outcomes is not None:
             for recording, outcome in zip(present, outcomes, strict=True):
-                with work.on_one():
+                with errors.reported():
                     if isinstance(outcome, Exception):
                         raise outcome
                     show(outcome.language, outcome.segments)
                     _write_files(outcome, folder, recording.name, output_format, subtitles)
-            return work.status
+            return errors.status
         for recording in present:
-            with work.on_one():
+            with errors.reported():
                 stream = transcriber.stream(recording.audio, progress=_bar(recording, console), **options)
                 show(stream.language, stream)
                 transcription = stream.transcription()
                 console.clear()
                 _write_files(transcription, folder, recording.name, output_format, subtitles)
-    return work.status
+    return errors.status
 
 
 def language(files: list[str], segments: int, debug: bool, **loading: Any) -> int:
     """`max-whisper language`: the most probable languages of each recording."""
     recordings = _recordings(files)
+    checked(LoadOptions, loading)
     _check({"language_detection_segments": segments})
     with ConsoleProgress() as console:
-        work = Work(console, debug)
-        present = work.existing(recordings)
+        errors = FileErrors(console, debug)
+        present = errors.existing(recordings)
         if not present:
-            return work.status
+            return errors.status
         transcriber = _load(console, loading)
         if not transcriber.dims.is_multilingual:
             raise OptionError(f"model: {transcriber.name} knows English only; choose another, such as --model tiny")
         for recording in present:
-            with work.on_one():
+            with errors.reported():
                 _, probabilities = transcriber.detect_language(recording.audio, segments=segments)
                 likely = sorted(probabilities, key=lambda code: -probabilities[code])[:LIKELY_LANGUAGES]
                 shares = (f"{_language_name(code)} ({code}) {probabilities[code]:.1%}" for code in likely)
                 console.text(f"{recording.name}: {', '.join(shares)}")
-    return work.status
+    return errors.status
 
 
 def compile_ahead(models: list[str], device: str, compute_type: str, debug: bool) -> int:
     """`max-whisper compile`: the graphs of each model and type into the cache; prints where they are."""
-    from max_whisper.transcriber import COMPUTE_TYPES, compile_model
+    from max_whisper.backends import COMPUTE_TYPES
+    from max_whisper.transcriber import compile_model
 
     types = compute_type.split(",")
     for name in types:
         if name not in COMPUTE_TYPES:
             raise WrongOptionError(f"compute_type: one or several of {', '.join(COMPUTE_TYPES)}, got {name!r}")
     with ConsoleProgress() as console:
-        work = Work(console, debug)
-        for model in models:
+        errors = FileErrors(console, debug)
+        for model in models or [default_model()]:
             for name in types:
-                with work.on_one():
+                with errors.reported():
                     start = time.perf_counter()
                     path = compile_model(model, device=device, compute_type=name, progress=console)
                     console.clear()
                     size, seconds = file_size(path.stat().st_size), time.perf_counter() - start
                     console.text(f"{model}, {name}: {size} in {seconds:.0f} s, {path}")
-    return work.status
+    return errors.status
 
 
 def models(**_: Any) -> int:
@@ -179,8 +185,8 @@ class Recording:
     audio: str | BinaryIO
 
 
-class Work:
-    """What is done with one recording after the other: what goes wrong with one does not stop the others."""
+class FileErrors:
+    """The errors of single files: each is reported, and does not stop the work on the others."""
 
     def __init__(self, console: ConsoleProgress, debug: bool) -> None:
         self.status = 0  # the command's exit status
@@ -191,14 +197,14 @@ class Work:
         """The recordings that are there: for the others alone no model need be loaded."""
         found = []
         for recording in recordings:
-            with self.on_one():
+            with self.reported():
                 if isinstance(recording.audio, str) and not os.path.exists(recording.audio):  # noqa: PTH110
                     raise AudioError(f"no such file: '{recording.audio}'; check the path")
                 found.append(recording)
         return found
 
     @contextlib.contextmanager
-    def on_one(self) -> Iterator[None]:
+    def reported(self) -> Iterator[None]:
         """Around the work on one recording, whose error is reported."""
         try:
             yield
@@ -222,52 +228,43 @@ def _recordings(files: Sequence[str]) -> list[Recording]:
     return [Recording("stdin", sys.stdin.buffer) if file == STANDARD_INPUT else Recording(file, file) for file in files]
 
 
-def _check(options: dict[str, Any], backend: str | None = None) -> TranscribeOptions:
-    """The options of a transcription. Raises WrongOptionError for what no model, or not this backend, could do."""
-    from max_whisper.options import TranscribeOptions
+def _check(options: dict[str, Any]) -> TranscribeOptions:
+    """The options of a transcription. Raises WrongOptionError for values that no model could take."""
+    wanted: TranscribeOptions = checked(TranscribeOptions, options)
+    return wanted
 
+
+def _check_use(options: TranscribeOptions, backend: str, together: bool) -> None:
+    """Raises WrongOptionError where the backend has not all the options, or a batch size has no use."""
     try:
-        checked = TranscribeOptions.from_keywords(options)
+        if together:
+            options = options.updated({"batch_size": None})
         if backend == "torch":
-            checked.for_reference()
+            options.for_reference()
+        options.for_one_recording()
     except OptionError as error:
         raise WrongOptionError(str(error)) from error
-    return checked
 
 
-def _check_workers(workers: int, files: Sequence[str], batch_size: int | None) -> None:
+def _check_workers(workers: int, files: Sequence[str], together: bool) -> None:
     """Raises WrongOptionError where `workers` cannot be, whatever the machine."""
-    if workers < 1:
-        raise WrongOptionError("workers: a number of at least 1, got 0")
+    checked(WorkerOptions, {"workers": workers})
     if workers > 1 and STANDARD_INPUT in files:
         raise WrongOptionError("workers: other processes cannot read this one's standard input; give files")
-    if workers > 1 and batch_size is not None:
+    if workers > 1 and together:
         raise WrongOptionError("workers and batch_size exclude each other for several files; choose one")
 
 
 def _load(console: ConsoleProgress, loading: dict[str, Any]) -> Transcriber:
     from max_whisper.transcriber import load_model
 
-    choices = _choices(console, loading)
-    transcriber = load_model(choices.pop("model"), progress=console, **choices)
+    transcriber = load_model(**loading, progress=console)
     console.clear()
     return transcriber
 
 
-def _choices(console: ConsoleProgress, loading: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `load_model`; it is said where the model is the one for demonstration."""
-    if "model" not in loading:
-        console.complaint(
-            f"max-whisper: using the bundled demonstration model {DEMONSTRATION_MODEL}; "
-            "for real recordings choose one, such as --model turbo"
-        )
-    return {"model": DEMONSTRATION_MODEL, **loading}
-
-
 def _bar(recording: Recording, console: ConsoleProgress) -> Callable[[Step], None]:
     """Shows how many seconds of a recording are done, beside its name."""
-    from max_whisper.progress import Step
-
     message = f"transcribing {Path(recording.name).name}"
 
     def progress(step: Step, /) -> None:
@@ -292,11 +289,9 @@ def _line(segment: Segment) -> str:
 def _write_files(
     transcription: Transcription, folder: Path, file: str, output_format: str, subtitles: dict[str, Any]
 ) -> None:
-    from max_whisper.results.formats import FORMATS
-
     # The file's last suffix alone is replaced, as in openai-whisper: talk.v2.mp3 becomes talk.v2.srt.
     name = os.path.splitext(os.path.basename(file))[0]  # noqa: PTH119, PTH122
-    for format in FORMATS if output_format == "all" else (output_format,):
+    for format in FORMATS if output_format == ALL_FORMATS else (output_format,):
         transcription.save(folder / f"{name}.{format}", **subtitles)
 
 

@@ -21,7 +21,7 @@ from typing import NoReturn
 from max_whisper.cli import commands
 from max_whisper.cli.arguments import WrongOptionError, parse
 from max_whisper.cli.console import error_line
-from max_whisper.errors import MaxWhisperError, OptionError
+from max_whisper.errors import DownloadError, MaxWhisperError, OptionError
 
 WRONG_OPTION = 2  # argparse's own
 INTERRUPTED = 130  # as shells report a program that SIGINT ended
@@ -68,6 +68,8 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
+        if isinstance(error, DownloadError):
+            error = error.advised(commands.WITHOUT_NETWORK)
         _complain(f"error: {error_line(error)}")
         return WRONG_OPTION if isinstance(error, WrongOptionError) else 1
 

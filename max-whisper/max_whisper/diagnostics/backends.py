@@ -4,12 +4,12 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
+from max_whisper import backends
 from max_whisper.diagnostics.process import WorkerProcess
 from max_whisper.diagnostics.random_models import SPEAKING, random_checkpoint, speaking_checkpoint
 from max_whisper.errors import OptionError
 
-BACKENDS = ("torch", "hybrid", "max")
-DEVICES = ("auto", "cpu", "gpu")
+BACKENDS = backends.BACKENDS[::-1]  # as rows of a comparison, the baseline first
 
 
 @dataclass(frozen=True)

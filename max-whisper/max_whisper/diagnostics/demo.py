@@ -9,12 +9,13 @@ from pathlib import Path
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
-from max_whisper.diagnostics.backends import BACKENDS, DEVICES, BackendProcess, choose_backends, resolve_model
+from max_whisper.diagnostics.backends import BACKENDS, BackendProcess, choose_backends, resolve_model
 from max_whisper.diagnostics.comparison import Outcome, left_out
 from max_whisper.diagnostics.process import BackendFailedError
 from max_whisper.diagnostics.recordings import DEMO, Recording, recordings
 from max_whisper.diagnostics.screen import Row, Screen, comparison_table, output_console
 from max_whisper.options.parser import CommandParser
+from max_whisper.runtime.devices import DEVICES
 
 PICTURE_WIDTH, PICTURE_HEIGHT = 118, 40  # characters
 

@@ -55,6 +55,7 @@ NOT_COMPARED = {
         ("tests/transcription/test_tasks.py", "tests/audio/test_vad.py"),
     ),
     "vad_parameters": ("openai-whisper has no voice-activity filter", ("tests/audio/test_vad.py",)),
+    "chunking": ("openai-whisper decodes one window after the other", ("tests/transcription/test_tasks.py",)),
     "batch_size": ("openai-whisper decodes one window after the other", ("tests/transcription/test_tasks.py",)),
 }
 

@@ -17,11 +17,12 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from max_whisper.diagnostics.backends import DEVICES, resolve_model
+from max_whisper.diagnostics.backends import resolve_model
 from max_whisper.diagnostics.screen import output_console
 from max_whisper.models.whisper.checkpoint import Checkpoint, load_checkpoint
 from max_whisper.options.parser import CommandParser
 from max_whisper.progress import Progress, Step, silent
+from max_whisper.runtime.devices import DEVICES
 
 LIMITS = {"features": 1e-4, "logits": 1e-3}  # largest absolute difference
 REFERENCE_NAMES = {"features": "encoder.ln_post", "logits": "decoder.logits"}  # others have their own

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from rich.progress import Progress as Bar
 
-from max_whisper.diagnostics.backends import DEVICES
 from max_whisper.diagnostics.machine import machine, versions
 from max_whisper.diagnostics.option_cases import CASES, FALLBACK_CASES, MODELS
 from max_whisper.diagnostics.option_comparison import Pair, compare
@@ -22,6 +21,7 @@ from max_whisper.diagnostics.screen import output_console
 from max_whisper.errors import OptionError
 from max_whisper.options.parser import CommandParser
 from max_whisper.progress import Step
+from max_whisper.runtime.devices import DEVICES
 
 BACKENDS = ("max", "hybrid")
 

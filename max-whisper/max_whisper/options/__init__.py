@@ -1,5 +1,6 @@
-"""What a transcription can be told: the options, their checks, and their names in other programs."""
+"""What a transcription and the loading of a model can be told: the options, and their names in other programs."""
 
+from max_whisper.options.loading import LoadOptions
 from max_whisper.options.transcribe import NOT_IN_REFERENCE, TranscribeOptions
 
-__all__ = ["NOT_IN_REFERENCE", "TranscribeOptions"]
+__all__ = ["NOT_IN_REFERENCE", "LoadOptions", "TranscribeOptions"]

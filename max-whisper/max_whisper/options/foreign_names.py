@@ -26,6 +26,7 @@ FOREIGN_NAMES = {
     "chunk_length": _WINDOWS,
     "language_detection_threshold": "give language_detection_segments, whose probabilities are averaged",
     "cpu_threads": _THREADS,
+    "num_workers": "transcribe_many takes several recordings, and the command line has --workers",
     # Hugging Face transformers
     "num_beams": "give beam_size",
     "do_sample": "give temperature",

@@ -1,180 +1,370 @@
 """The options of a transcription, under openai-whisper's names, and faster-whisper's where only that has them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, cast
+from __future__ import annotations
 
-from max_whisper.checks import did_you_mean
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from max_whisper.checks import Form, integer, number, optional, truth, word
+from max_whisper.definitions import FASTER, OPENAI, CommandLine, check_names, check_options, option, options_of
 from max_whisper.errors import OptionError
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.models.whisper.languages import LANGUAGES
-from max_whisper.options.checks import FORMS, vad_form
+from max_whisper.options.checks import CHARACTERS, CLIPS, HOTWORDS, LANGUAGE, PREFIX, PROMPT, TEMPERATURE, TOKEN_NUMBERS
 from max_whisper.options.foreign_names import FOREIGN_NAMES
+
+if TYPE_CHECKING:
+    from max_whisper.audio.vad.parameters import VadParameters
+
+DEFAULT_BATCH_SIZE = 8  # windows, where several can be decoded at once and no number is given
+
+_BOTH = (OPENAI, FASTER)
+
+# Parts of the help and of the page of options.
+_LANGUAGE = "language"
+TOKENS = "choosing tokens"
+_FAILURE = "repetition and silence"
+_PROMPTS = "prompts"
+_TIMES = "times and words"
+_PARTS = "parts of the recording"
+AT_ONCE = "several windows at once"
+
+_THRESHOLD = optional(number("a number or None"))
+_N_TOKENS = optional(integer("a number of tokens of at least 1, or None", 1))
+
+
+def _vad_parameters(name: str, value: Any) -> VadParameters:
+    from max_whisper.audio.vad.parameters import VadParameters
+
+    return VadParameters.from_value(value)
+
+
+_VAD = Form("a dictionary, such as {'threshold': 0.6}, or None", str, "FIELDS", _vad_parameters)
 
 
 @dataclass(frozen=True)
 class TranscribeOptions:
-    """What to write down and how to decode it; the defaults are those of openai-whisper's `transcribe`.
+    """The options of a transcription; the defaults are those of openai-whisper's `transcribe`.
 
     Values and their combinations are checked as the object is made, and against a model's vocabulary by `resolve`;
     both raise OptionError with one line that begins with the option's name. Each value is kept in one form, whichever
     of the accepted forms it is given in.
     """
 
-    # What to write down.
+    language: str | None = option(
+        None,
+        help="language spoken: a code (de) or an English name (German); None detects it",
+        group=_LANGUAGE,
+        form=optional(LANGUAGE),
+        origin=_BOTH,
+        command_line=CommandLine(help="language spoken: a code (de) or an English name (German); else it is detected"),
+    )
+    task: Literal["transcribe", "translate"] = option(
+        "transcribe",
+        help="the text to write: transcribe is in the language spoken, translate in English",
+        group=_LANGUAGE,
+        form=word(("transcribe", "translate"), "'transcribe' or 'translate'"),
+        origin=_BOTH,
+    )
+    multilingual: bool = option(
+        False,
+        help="whether the language is detected again in each window of 30 s",
+        group=_LANGUAGE,
+        form=truth(),
+        origin=(FASTER,),
+    )
+    language_detection_segments: int = option(
+        1,
+        help="windows of 30 s, from the beginning, in which the language is detected",
+        group=_LANGUAGE,
+        form=integer("a number of windows of at least 1", 1),
+        origin=(FASTER,),
+    )
 
-    # language spoken: a code or an English name in any case, kept as the code; None detects it
-    language: str | None = None
+    temperature: float | Sequence[float] = option(
+        (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
+        help="one softmax temperature or several: each is tried where the text at the one before it failed a "
+        "threshold; at 0 the most probable token is taken, above it tokens are drawn",
+        group=TOKENS,
+        form=TEMPERATURE,
+        origin=_BOTH,
+        command_line=CommandLine(default=0.0, help="softmax temperature; at 0 the most probable token is taken"),
+    )
+    best_of: int | None = option(
+        None,
+        help="texts drawn at a temperature above 0, of which the most probable is kept; None draws one",
+        group=TOKENS,
+        form=optional(integer("a number of samples of at least 1, or None", 1)),
+        origin=_BOTH,
+        command_line=CommandLine(default=5, is_late=True),
+    )
+    beam_size: int | None = option(
+        None,
+        help="hypotheses of beam search at temperature 0; None takes the most probable token of a single one",
+        group=TOKENS,
+        form=optional(integer("a number of beams of at least 1, or None", 1)),
+        origin=_BOTH,
+        command_line=CommandLine(default=5, is_late=True),
+    )
+    patience: float | None = option(
+        None,
+        help="beam search goes on until round(beam_size * patience) texts have ended (Kasai et al. 2022); None is 1",
+        group=TOKENS,
+        form=optional(number("a number above 0, or None", lambda number: 0 < number < math.inf)),
+        origin=_BOTH,
+    )
+    length_penalty: float | None = option(
+        None,
+        help="exponent from 0 to 1 of the length by which a text's log probability is divided (Wu et al. 2016); "
+        "None divides by the number of tokens",
+        group=TOKENS,
+        form=optional(number("a number from 0 to 1, or None", lambda number: 0 <= number <= 1)),
+        origin=_BOTH,
+    )
+    top_p: float | None = option(
+        None,
+        help="probability: above temperature 0 tokens are drawn from the smallest set of the most probable ones that "
+        "reaches it (Holtzman et al. 2020); None draws from all",
+        group=TOKENS,
+        form=optional(number("a probability above 0 and at most 1, or None", lambda number: 0 < number <= 1)),
+    )
+    repetition_penalty: float = option(
+        1.0,
+        help="divides the positive and multiplies the negative logits of tokens that the window has already (Keskar et "
+        "al. 2019); 1 changes nothing",
+        group=TOKENS,
+        form=number("a number above 0; 1 changes nothing", lambda number: 0 < number < math.inf),
+        origin=(FASTER,),
+    )
+    no_repeat_ngram_size: int = option(
+        0,
+        help="tokens: no run of this length occurs twice in a window; 0 forbids nothing",
+        group=TOKENS,
+        form=integer("a number of tokens; 0 forbids nothing", 0),
+        origin=(FASTER,),
+    )
+    seed: int = option(
+        0,
+        help="seed of the random generators that draw tokens; the same seed gives the same text again",
+        group=TOKENS,
+        form=integer("a whole number of at least 0", 0),
+    )
+    sample_len: int | None = option(
+        None,
+        help="the most tokens of a window; None is half of the decoder's context, 224",
+        group=TOKENS,
+        form=_N_TOKENS,
+        origin=(OPENAI,),
+    )
+    max_new_tokens: int | None = option(
+        None,
+        help="as sample_len, but a prefix is never shortened for it",
+        group=TOKENS,
+        form=_N_TOKENS,
+        origin=(FASTER,),
+    )
+    suppress_tokens: str | Iterable[int] | None = option(
+        "-1",
+        help="numbers of tokens that are never chosen, as a list or with commas; -1 stands for characters that are "
+        "written but not spoken; None forbids nothing, not even the special tokens",
+        group=TOKENS,
+        form=TOKEN_NUMBERS,
+        origin=_BOTH,
+    )
+    suppress_blank: bool = option(
+        True,
+        help="whether a window may not begin with a blank or with the end of the text",
+        group=TOKENS,
+        form=truth(),
+        origin=_BOTH,
+    )
 
-    # "transcribe" writes the language spoken, "translate" writes English
-    task: str = "transcribe"
+    compression_ratio_threshold: float | None = option(
+        2.4,
+        help="bytes of text for each byte of it compressed by zlib: above it the text is a repetition and the next "
+        "temperature is tried; None never tries it",
+        group=_FAILURE,
+        form=_THRESHOLD,
+        origin=_BOTH,
+    )
+    logprob_threshold: float | None = option(
+        -1.0,
+        help="natural logarithm of probability, mean over the tokens of a window: below it the next temperature is "
+        "tried; None never tries it, and no_speech_threshold decides alone",
+        group=_FAILURE,
+        form=_THRESHOLD,
+        origin=_BOTH,
+    )
+    no_speech_threshold: float | None = option(
+        0.6,
+        help="probability of no speech above which a window is silence, unless its mean log probability is above "
+        "logprob_threshold; None skips no window",
+        group=_FAILURE,
+        form=_THRESHOLD,
+        origin=_BOTH,
+    )
 
-    # whether the language is detected again in each window; only where `language` is None
-    multilingual: bool = False
+    initial_prompt: str | Sequence[int] | None = option(
+        None,
+        help="text or tokens before the first window: names, words and style to expect; of too long a one the end "
+        "counts",
+        group=_PROMPTS,
+        form=optional(PROMPT),
+        origin=_BOTH,
+        command_line=CommandLine(flags=("--prompt",)),
+    )
+    carry_initial_prompt: bool = option(
+        False,
+        help="whether initial_prompt stands before every window",
+        group=_PROMPTS,
+        form=truth(),
+        origin=(OPENAI,),
+    )
+    condition_on_previous_text: bool = option(
+        True,
+        help="whether the text so far is the prompt of the next window",
+        group=_PROMPTS,
+        form=truth(),
+        origin=_BOTH,
+    )
+    prompt_reset_on_temperature: float = option(
+        0.5,
+        help="temperature: after a window decoded at a higher one the text so far is forgotten",
+        group=_PROMPTS,
+        form=number("a temperature of at least 0", lambda number: number >= 0),
+        origin=(FASTER,),
+    )
+    prefix: str | Sequence[int] | None = option(
+        None,
+        help="text or tokens with which the text of every window begins",
+        group=_PROMPTS,
+        form=optional(PREFIX),
+        origin=_BOTH,
+    )
+    hotwords: str | None = option(
+        None,
+        help="words to expect, in the prompt of every window",
+        group=_PROMPTS,
+        form=optional(HOTWORDS),
+        origin=(FASTER,),
+    )
 
-    # windows of 30 s; the language is detected in the first so many of the recording
-    language_detection_segments: int = 1
+    without_timestamps: bool = option(
+        False,
+        help="True forbids timestamps: one segment for each window of 30 s",
+        group=_TIMES,
+        form=truth(),
+        origin=_BOTH,
+    )
+    max_initial_timestamp: float | None = option(
+        1.0,
+        help="seconds from the window's start: the first timestamp is at most this; None and 0 set no limit",
+        group=_TIMES,
+        form=optional(number("seconds from 0 to 30, or None", lambda number: 0 <= number <= 30, "SECONDS")),
+        origin=_BOTH,
+    )
+    word_timestamps: bool = option(
+        False,
+        help="whether segments have their words, each with its times and probability",
+        group=_TIMES,
+        form=truth(),
+        origin=_BOTH,
+    )
+    prepend_punctuations: str = option(
+        "\"'“¿([{-",
+        help="characters that belong to the word after them",
+        group=_TIMES,
+        form=CHARACTERS,
+        origin=_BOTH,
+    )
+    append_punctuations: str = option(
+        "\"'.。,，!！?？:：”)]}、",  # noqa: RUF001
+        help="characters that belong to the word before them",
+        group=_TIMES,
+        form=CHARACTERS,
+        origin=_BOTH,
+    )
+    hallucination_silence_threshold: float | None = option(
+        None,
+        help="seconds: a longer silence around words that look made up is skipped, and they with it; None skips none; "
+        "needs word_timestamps",
+        group=_TIMES,
+        form=optional(number("seconds of at least 0, or None", lambda number: 0 <= number < math.inf, "SECONDS")),
+        origin=_BOTH,
+    )
 
-    # Choosing tokens.
+    clip_timestamps: str | Sequence[float] = option(
+        "0",
+        help="seconds, start,end,start,end,...: the parts to transcribe; without the last end, to the recording's",
+        group=_PARTS,
+        form=CLIPS,
+        origin=_BOTH,
+    )
+    vad_filter: bool = option(
+        False,
+        help="whether parts without speech are cut out before decoding, by Silero VAD; times stay those of the "
+        "recording",
+        group=_PARTS,
+        form=truth(),
+        origin=(FASTER,),
+    )
+    vad_parameters: VadParameters | Mapping[str, Any] | None = option(  # noqa: RUF009
+        None,
+        help="fields of VadParameters that differ from their defaults; needs vad_filter or chunking",
+        group=_PARTS,
+        form=optional(_VAD),
+        origin=(FASTER,),
+        command_line=None,
+    )
 
-    # softmax temperatures, kept as a tuple: each is tried where the text at the one before it failed a threshold;
-    # at 0.0 the most probable token is taken, above it tokens are drawn
-    temperature: float | Sequence[float] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-
-    # texts drawn at a temperature above 0, the most probable of which is kept; None draws one
-    best_of: int | None = None
-
-    # hypotheses kept at temperature 0 by beam search; None takes the most probable token of a single one
-    beam_size: int | None = None
-
-    # beam search goes on until round(beam_size * patience) texts have ended (Kasai et al. 2022); None is 1.0
-    patience: float | None = None
-
-    # exponent from 0 to 1 of the length by which a text's log probability is divided (Wu et al. 2016); None divides
-    # by the number of tokens
-    length_penalty: float | None = None
-
-    # probability: above temperature 0 tokens are drawn from the smallest set of the most probable ones that reaches
-    # it (Holtzman et al. 2020); None draws from all
-    top_p: float | None = None
-
-    # divides the positive and multiplies the negative logits of tokens that the window has already (Keskar et al.
-    # 2019); 1.0 changes nothing
-    repetition_penalty: float = 1.0
-
-    # tokens; no run of this length occurs twice in a window; 0 forbids nothing
-    no_repeat_ngram_size: int = 0
-
-    # of the random generators that draw tokens; the same seed gives the same text again
-    seed: int = 0
-
-    # tokens; the most that are chosen in a window; None is half of the decoder's context (224)
-    sample_len: int | None = None
-
-    # the same under faster-whisper's name, but a prefix is never shortened for it
-    max_new_tokens: int | None = None
-
-    # When a text has failed, and what is silence.
-
-    # bytes of text for each byte of it compressed by zlib, above which the next temperature is tried; None never
-    compression_ratio_threshold: float | None = 2.4
-
-    # natural logarithm, mean over the tokens of a window: below it the next temperature is tried; None never, and lets
-    # no_speech_threshold decide alone
-    logprob_threshold: float | None = -1.0
-
-    # probability of <|nospeech|> above which a window is silence, unless its avg_logprob is above logprob_threshold;
-    # None never skips a window
-    no_speech_threshold: float | None = 0.6
-
-    # What the model reads before it writes.
-
-    # text, or tokens kept as a tuple, before the first window; of too long a one the end counts
-    initial_prompt: str | Sequence[int] | None = None
-
-    # whether initial_prompt stands before every window
-    carry_initial_prompt: bool = False
-
-    # whether the text of earlier windows is the prompt of the next one
-    condition_on_previous_text: bool = True
-
-    # temperature; the prompt of earlier text begins anew after a window that was decoded at a higher one
-    prompt_reset_on_temperature: float = 0.5
-
-    # text, or tokens kept as a tuple, with which the text of every window begins
-    prefix: str | Sequence[int] | None = None
-
-    # words to expect, in the prompt of every window
-    hotwords: str | None = None
-
-    # Which tokens may come.
-
-    # tokens that are never chosen: numbers, or a string of them with commas; -1 stands for what is written but not
-    # spoken (Tokenizer.non_speech_tokens); None or "" forbids nothing, not even the special tokens
-    suppress_tokens: str | Iterable[int] | None = "-1"
-
-    # whether a window may not begin with a blank or with the end of the text
-    suppress_blank: bool = True
-
-    # Times.
-
-    # True forbids timestamps: one segment for each window of 30 s
-    without_timestamps: bool = False
-
-    # seconds from the window's start; the first timestamp is at most this; None or 0 sets no limit
-    max_initial_timestamp: float | None = 1.0
-
-    # whether segments have their words, each with its times and probability
-    word_timestamps: bool = False
-
-    # characters that belong to the word after them, each
-    prepend_punctuations: str = "\"'“¿([{-"
-
-    # characters that belong to the word before them, each
-    append_punctuations: str = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001
-
-    # seconds; a longer silence around words that look made up is skipped, and they with it; None skips none
-    hallucination_silence_threshold: float | None = None
-
-    # Which parts of the recording.
-
-    # seconds: start,end,start,end,... of what to transcribe, kept as a tuple; a last end that is missing is the
-    # recording's
-    clip_timestamps: str | Sequence[float] = "0"
-
-    # whether what is no speech is cut out before decoding, by Silero VAD; times stay those of the recording
-    vad_filter: bool = False
-
-    # the fields of vad.VadParameters that differ from its defaults, kept as that class; None is the defaults
-    vad_parameters: Any = None
-
-    # windows decoded at once; stretches of speech then become windows of their own; None decodes one after another
-    batch_size: int | None = None
+    chunking: Literal["sequential", "vad"] = option(
+        "sequential",
+        help="sequential: windows follow each other, each where the text of the one before it ends, as in "
+        "openai-whisper; vad: stretches of speech of at most 30 s, each decoded by itself, several at once",
+        group=AT_ONCE,
+        form=word(("sequential", "vad"), "'sequential' or 'vad'"),
+    )
+    batch_size: int | None = option(
+        None,
+        help="windows decoded at once, of stretches of speech (chunking vad) or of several recordings; None is "
+        f"{DEFAULT_BATCH_SIZE} there",
+        group=AT_ONCE,
+        form=optional(integer("a number of windows of at least 1, or None", 1)),
+        origin=(FASTER,),
+    )
 
     def __post_init__(self) -> None:
-        for name, form in FORMS.items():
-            object.__setattr__(self, name, form(name, getattr(self, name)))
-        parameters = vad_form(self.vad_parameters, in_batches=self.batch_size is not None)
-        object.__setattr__(self, "vad_parameters", parameters)
+        vars(self)["given_vad_parameters"] = self.vad_parameters  # not an option: for `updated`
+        check_options(self)
+        if self.chunking == "vad" and self.vad_parameters is not None:
+            from max_whisper.audio.vad.parameters import CHUNKED, VadParameters
+
+            parameters = VadParameters.from_value(vars(self)["given_vad_parameters"], CHUNKED)
+            object.__setattr__(self, "vad_parameters", parameters)
         for conflict in _conflicts(self):
             raise OptionError(conflict)
 
     @classmethod
-    def from_keywords(cls, keywords: Mapping[str, Any]) -> "TranscribeOptions":
-        """Options from keyword arguments.
+    def from_keywords(cls, keywords: Mapping[str, Any], options: TranscribeOptions | None = None) -> TranscribeOptions:
+        """Options from keyword arguments, which come before the fields of `options`, and those before the defaults.
 
-        Raises OptionError for one that does not exist, with what takes its place or the nearest name.
+        Raises OptionError for a keyword that does not exist, with what takes its place or the nearest name.
         """
-        names = [field.name for field in fields(cls)]
-        for name in keywords:
-            if name in FOREIGN_NAMES:
-                raise OptionError(f"{name}: no such option; {FOREIGN_NAMES[name]}")
-            if name not in names:
-                hint = did_you_mean(name, names) or f"available are {', '.join(names)}"
-                raise OptionError(f"{name}: no such option; {hint}")
-        return cls(**keywords)
+        check_names(cls, keywords, FOREIGN_NAMES)
+        if options is None:
+            return cls(**keywords)
+        if not isinstance(options, cls):
+            raise OptionError(f"options: a TranscribeOptions, got {type(options).__name__}; give others as keywords")
+        return options.updated(keywords)
 
-    def resolve(self, dims: ModelDimensions) -> "TranscribeOptions":
+    def updated(self, keywords: Mapping[str, Any]) -> TranscribeOptions:
+        """These options but for some. Parameters of voice activity keep to the fields that were given."""
+        fields = {definition.name: getattr(self, definition.name) for definition in options_of(TranscribeOptions)}
+        return TranscribeOptions(**{**fields, "vad_parameters": vars(self)["given_vad_parameters"], **keywords})
+
+    def resolve(self, dims: ModelDimensions) -> TranscribeOptions:
         """These options for a model of `dims`: the language of an English-only model is `en`.
 
         Raises OptionError for what the model's vocabulary does not have: a language, a task, a token.
@@ -198,10 +388,22 @@ class TranscribeOptions:
                 raise OptionError(f"task: an English-only model cannot {self.task}; take one without .en")
             if self.multilingual:
                 raise OptionError("multilingual: this model knows English only; take one without .en")
-            return replace(self, language="en")
+            return self.updated({"language": "en"})
         if self.language is not None and self.language not in tuple(LANGUAGES)[: dims.num_languages]:
             name = LANGUAGES[self.language]
             raise OptionError(f"language: this model has no {name} ({self.language}); large-v3 and turbo have it")
+        return self
+
+    def for_one_recording(self) -> TranscribeOptions:
+        """These options, where they are for a single recording.
+
+        Raises OptionError for a batch size where the windows follow each other.
+        """
+        if self.batch_size is not None and self.chunking == "sequential":
+            raise OptionError(
+                'batch_size: the windows of one recording follow each other; add chunking="vad" to decode its '
+                "stretches of speech at once, as faster-whisper's BatchedInferencePipeline does"
+            )
         return self
 
     @property
@@ -218,6 +420,11 @@ class TranscribeOptions:
     def clips(self) -> tuple[float, ...]:
         """`clip_timestamps` as seconds, start and end in turn; at least one, and an odd number runs to the end."""
         return cast(tuple[float, ...], self.clip_timestamps)
+
+    @property
+    def speech(self) -> VadParameters | None:
+        """`vad_parameters` over the defaults of their use; None where none were given."""
+        return cast("VadParameters | None", self.vad_parameters)
 
     def for_reference(self) -> dict[str, Any]:
         """The keywords that ask openai-whisper's `transcribe` for the same.
@@ -239,8 +446,8 @@ class TranscribeOptions:
                 f"{', '.join(unknown)}: {verb} not in openai-whisper, which is the backend torch; "
                 "take the backend max or hybrid"
             )
-        known = [field.name for field in fields(self) if field.name not in NOT_IN_REFERENCE]
-        keywords = {name: getattr(self, name) for name in known if name not in ("seed", "max_new_tokens")}
+        known = [definition.name for definition in options_of(TranscribeOptions) if OPENAI in definition.origin]
+        keywords = {name: getattr(self, name) for name in known}
         # What is a tuple here is a list there.
         for name in ("suppress_tokens", "clip_timestamps", "prefix"):
             if isinstance(keywords[name], tuple):
@@ -248,18 +455,14 @@ class TranscribeOptions:
         return {**keywords, "sample_len": self.sample_len or self.max_new_tokens}
 
 
-# Options that openai-whisper's `transcribe` has under no name.
-NOT_IN_REFERENCE = (
-    "multilingual",
-    "language_detection_segments",
-    "top_p",
-    "repetition_penalty",
-    "no_repeat_ngram_size",
-    "prompt_reset_on_temperature",
-    "hotwords",
-    "vad_filter",
-    "vad_parameters",
-    "batch_size",
+# openai-whisper's `transcribe` has these in another way: as PyTorch's seed, and as `sample_len`.
+UNDER_ANOTHER_NAME = ("seed", "max_new_tokens")
+
+# Options that openai-whisper's `transcribe` has in no way.
+NOT_IN_REFERENCE = tuple(
+    definition.name
+    for definition in options_of(TranscribeOptions)
+    if OPENAI not in definition.origin and definition.name not in UNDER_ANOTHER_NAME
 )
 
 
@@ -286,9 +489,10 @@ def _conflicts(options: TranscribeOptions) -> Iterator[str]:
         yield "multilingual: the language is detected in each window; leave language away"
     if options.hallucination_silence_threshold is not None and not options.word_timestamps:
         yield "hallucination_silence_threshold: it judges by the words; set word_timestamps to True too"
-    if options.vad_parameters is not None and not options.vad_filter and options.batch_size is None:
-        yield "vad_parameters: speech is not looked for; set vad_filter to True or give batch_size too"
+    is_chunked = options.chunking == "vad"
+    if options.vad_parameters is not None and not options.vad_filter and not is_chunked:
+        yield "vad_parameters: speech is not looked for; set vad_filter to True or chunking to vad too"
     if options.clips != (0.0,):
-        for name in ("vad_filter", "batch_size"):
-            if getattr(options, name):
+        for name, looks_for_speech in (("vad_filter", options.vad_filter), ("chunking", is_chunked)):
+            if looks_for_speech:
                 yield f"clip_timestamps: the clips or speech that is found, not both; leave {name} away"

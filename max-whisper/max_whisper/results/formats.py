@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, Protocol, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeAlias
 
+from max_whisper.checks import integer, optional, truth
+from max_whisper.definitions import OPENAI, check_names, check_options, option
 from max_whisper.errors import OptionError
 from max_whisper.results.segment import Segment, Word
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from max_whisper.results.keywords import SubtitleKeywords
+
 LONG_PAUSE = 3.0  # seconds between the starts of two words, after which a new cue begins
 NO_LIMIT = 1000  # the limit of openai-whisper where none is set
+GROUP = "subtitles (with word_timestamps)"  # the part of the help and of the page of options in which they stand
+
+_LIMIT = optional(integer("a number of at least 1, or None", 1))
 
 
 class Transcript(Protocol):
@@ -34,13 +44,49 @@ _Cue: TypeAlias = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """How words become lines and cues; the fields are the options of `write`."""
+class SubtitleOptions:
+    """How words become the lines and cues of subtitles, in srt and vtt; the other formats have no lines to shape.
 
-    max_line_width: int | None
-    max_line_count: int | None
-    max_words_per_line: int | None
-    highlight_words: bool
+    A limit is checked as the object is made: OptionError for one below 1.
+    """
+
+    max_line_width: int | None = option(
+        None,
+        help="the most characters of a line; a longer word has a line to itself",
+        group=GROUP,
+        form=_LIMIT,
+        origin=(OPENAI,),
+    )
+    max_line_count: int | None = option(
+        None,
+        help="the most lines of a subtitle; with max_line_width, and subtitles then no longer follow the segments",
+        group=GROUP,
+        form=_LIMIT,
+        origin=(OPENAI,),
+    )
+    max_words_per_line: int | None = option(
+        None,
+        help="the most words of a line, and so of a subtitle, where max_line_width is not given",
+        group=GROUP,
+        form=_LIMIT,
+        origin=(OPENAI,),
+    )
+    highlight_words: bool = option(
+        False,
+        help="whether each word is underlined as it is spoken, in a cue of its own",
+        group=GROUP,
+        form=truth(),
+        origin=(OPENAI,),
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @classmethod
+    def from_keywords(cls, keywords: Mapping[str, Any]) -> SubtitleOptions:
+        """Options from keyword arguments. Raises OptionError, with the nearest name, for one that does not exist."""
+        check_names(cls, keywords)
+        return cls(**keywords)
 
     @property
     def follows_segments(self) -> bool:
@@ -48,48 +94,30 @@ class _Layout:
         return self.max_line_count is None or self.max_line_width is None
 
     def check(self, transcription: Transcript) -> None:
-        """Raises OptionError for a limit below 1, and for any option where the transcription has no words."""
-        for option, value in asdict(self).items():
-            if value is None or value is False:
-                continue
-            if option != "highlight_words" and (not isinstance(value, int) or value < 1):
-                raise OptionError(f"{option} is {value!r}; give a whole number of at least 1, or None for no limit")
-            if transcription.segments and not _has_words(transcription):
-                raise OptionError(f"{option} needs the times of words; transcribe with word_timestamps=True")
+        """Raises OptionError for any option where the transcription has no words."""
+        for name, value in asdict(self).items():
+            if value not in (None, False) and transcription.segments and not _has_words(transcription):
+                raise OptionError(f"{name} needs the times of words; transcribe with word_timestamps=True")
 
 
-def write(
-    transcription: Transcript,
-    file: TextIO,
-    format: str,
-    *,
-    max_line_width: int | None = None,
-    max_line_count: int | None = None,
-    max_words_per_line: int | None = None,
-    highlight_words: bool = False,
-) -> None:
+def write(transcription: Transcript, file: TextIO, format: str, **subtitles: Unpack[SubtitleKeywords]) -> None:
     """Write a transcription to an open text file.
 
-    The options shape subtitles of words, in srt and vtt; the other formats have no lines to shape.
-
     Args:
-        transcription: what to write.
+        transcription: segments, and words where subtitles are shaped by them.
         file: opened for text, as UTF-8 where it is to equal openai-whisper's.
         format: one of `FORMATS`.
-        max_line_width: characters of a line; a longer word has a line to itself.
-        max_line_count: lines of a cue. With a width too, cues no longer follow the segments.
-        max_words_per_line: words of a line, and so of a cue unless both limits above are set.
-        highlight_words: a cue for each word, with that word underlined.
+        subtitles: fields of `SubtitleOptions`, which shape subtitles of words, in srt and vtt.
 
     Raises:
-        OptionError: the format is not one of `FORMATS`, a limit is less than 1, or the transcription has no words for
-            the options.
+        OptionError: the format is not one of `FORMATS`, an option does not exist, a limit is less than 1, or the
+            transcription has no words for the options.
     """
     if format not in _WRITERS:
         raise OptionError(f"unknown output format '{format}'; choose one of {', '.join(FORMATS)}")
-    layout = _Layout(max_line_width, max_line_count, max_words_per_line, highlight_words)
-    layout.check(transcription)
-    _WRITERS[format](transcription, file, layout)
+    options = SubtitleOptions.from_keywords(subtitles)
+    options.check(transcription)
+    _WRITERS[format](transcription, file, options)
 
 
 def format_timestamp(seconds: float, *, always_include_hours: bool = False, decimal_marker: str = ".") -> str:
@@ -100,31 +128,31 @@ def format_timestamp(seconds: float, *, always_include_hours: bool = False, deci
     return f"{hours_marker}{minutes:02d}:{milliseconds // 1000:02d}{decimal_marker}{milliseconds % 1000:03d}"
 
 
-def _write_txt(transcription: Transcript, file: TextIO, layout: _Layout) -> None:
+def _write_txt(transcription: Transcript, file: TextIO, options: SubtitleOptions) -> None:
     for segment in transcription.segments:
         file.write(f"{segment.text.strip()}\n")
 
 
-def _write_vtt(transcription: Transcript, file: TextIO, layout: _Layout) -> None:
+def _write_vtt(transcription: Transcript, file: TextIO, options: SubtitleOptions) -> None:
     file.write("WEBVTT\n\n")
-    for start, end, text in _cues(transcription, layout, format_timestamp):
+    for start, end, text in _cues(transcription, options, format_timestamp):
         file.write(f"{start} --> {end}\n{text}\n\n")
 
 
-def _write_srt(transcription: Transcript, file: TextIO, layout: _Layout) -> None:
+def _write_srt(transcription: Transcript, file: TextIO, options: SubtitleOptions) -> None:
     format_time = partial(format_timestamp, always_include_hours=True, decimal_marker=",")
-    for number, (start, end, text) in enumerate(_cues(transcription, layout, format_time), start=1):
+    for number, (start, end, text) in enumerate(_cues(transcription, options, format_time), start=1):
         file.write(f"{number}\n{start} --> {end}\n{text}\n\n")
 
 
-def _write_tsv(transcription: Transcript, file: TextIO, layout: _Layout) -> None:
+def _write_tsv(transcription: Transcript, file: TextIO, options: SubtitleOptions) -> None:
     file.write("start\tend\ttext\n")
     for segment in transcription.segments:
         text = segment.text.strip().replace("\t", " ")
         file.write(f"{round(1000 * segment.start)}\t{round(1000 * segment.end)}\t{text}\n")
 
 
-def _write_json(transcription: Transcript, file: TextIO, layout: _Layout) -> None:
+def _write_json(transcription: Transcript, file: TextIO, options: SubtitleOptions) -> None:
     json.dump(transcription.to_dict(), file)
 
 
@@ -133,7 +161,7 @@ def _has_words(transcription: Transcript) -> bool:
     return all(segment.words is not None or not segment.tokens for segment in transcription.segments)
 
 
-def _cues(transcription: Transcript, layout: _Layout, format_time: Callable[[float], str]) -> Iterator[_Cue]:
+def _cues(transcription: Transcript, options: SubtitleOptions, format_time: Callable[[float], str]) -> Iterator[_Cue]:
     """The cues of a transcription: those of its words where they were timed, else its segments."""
     if not _has_words(transcription):
         for segment in transcription.segments:
@@ -141,28 +169,28 @@ def _cues(transcription: Transcript, layout: _Layout, format_time: Callable[[flo
             text = segment.text.strip().replace("-->", "->")
             yield format_time(segment.start), format_time(segment.end), text
         return
-    for words in _split_into_cues(transcription.segments, layout):
-        if layout.highlight_words:
+    for words in _split_into_cues(transcription.segments, options):
+        if options.highlight_words:
             yield from _highlight(words, format_time)
         else:
             yield format_time(words[0].start), format_time(words[-1].end), "".join(word.word for word in words)
 
 
-def _split_into_cues(segments: Iterable[Segment], layout: _Layout) -> Iterator[list[Word]]:
+def _split_into_cues(segments: Iterable[Segment], options: SubtitleOptions) -> Iterator[list[Word]]:
     """The words of each cue, with the line breaks before them."""
-    width, chunk = layout.max_line_width or NO_LIMIT, layout.max_words_per_line or NO_LIMIT
+    width, chunk = options.max_line_width or NO_LIMIT, options.max_words_per_line or NO_LIMIT
     cue: list[Word] = []
     length, n_lines = 0, 1
     for segment in segments:
         for index, word in enumerate(segment.words or ()):
-            starts_cue = bool(cue) and layout.follows_segments and index % chunk == 0
-            after_pause = bool(cue) and not layout.follows_segments and word.start - cue[-1].start > LONG_PAUSE
+            starts_cue = bool(cue) and options.follows_segments and index % chunk == 0
+            after_pause = bool(cue) and not options.follows_segments and word.start - cue[-1].start > LONG_PAUSE
             if length > 0 and length + len(word.word) <= width and not after_pause and not starts_cue:
                 length += len(word.word)
                 cue.append(word)
                 continue
             text = word.word.strip()
-            is_full = layout.max_line_count is not None and (after_pause or n_lines >= layout.max_line_count)
+            is_full = options.max_line_count is not None and (after_pause or n_lines >= options.max_line_count)
             if starts_cue or (cue and is_full):
                 yield cue
                 cue, n_lines = [], 1
@@ -188,7 +216,7 @@ def _highlight(words: Sequence[Word], format_time: Callable[[float], str]) -> It
         shown_until = end
 
 
-_WRITERS: dict[str, Callable[[Transcript, TextIO, _Layout], None]] = {
+_WRITERS: dict[str, Callable[[Transcript, TextIO, SubtitleOptions], None]] = {
     "txt": _write_txt,
     "vtt": _write_vtt,
     "srt": _write_srt,

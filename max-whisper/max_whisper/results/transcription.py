@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from max_whisper.errors import MaxWhisperError, OptionError
 from max_whisper.results import formats
 from max_whisper.results.segment import Segment
 from max_whisper.runtime.files import replacing
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from max_whisper.results.keywords import SubtitleKeywords
 
 
 @dataclass(frozen=True)
@@ -41,22 +46,19 @@ class Transcription:
             language=result["language"],
         )
 
-    def save(
-        self,
-        path: str | Path,
-        *,
-        max_line_width: int | None = None,
-        max_line_count: int | None = None,
-        max_words_per_line: int | None = None,
-        highlight_words: bool = False,
-    ) -> None:
+    def save(self, path: str | Path, **subtitles: Unpack[SubtitleKeywords]) -> None:
         """Write the transcription to `path` in the format of its suffix: .txt, .vtt, .srt, .tsv or .json.
 
-        The file appears whole or not at all; one of that name is replaced. The options shape subtitles of words, as in
-        `formats.write`.
+        The file appears whole or not at all; one of that name is replaced.
+
+        Args:
+            path: the file to write, UTF-8, byte for byte as openai-whisper's writers give it.
+            subtitles: how words become lines, in .srt and .vtt: `max_line_width` characters, `max_line_count` lines,
+                `max_words_per_line`, `highlight_words`. They need words: transcribe with `word_timestamps=True`.
 
         Raises:
-            OptionError: the suffix names no format, a limit is less than 1, or there are no words for the options.
+            OptionError: the suffix names no format, an option does not exist, a limit is less than 1, or there are no
+                words for the options.
             MaxWhisperError: the file cannot be written there.
         """
         path = Path(path)
@@ -67,15 +69,7 @@ class Transcription:
             raise OptionError(f"cannot save to '{path}': it has {suffix}; give the file one of {known}")
         try:
             with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
-                formats.write(
-                    self,
-                    file,
-                    format,
-                    max_line_width=max_line_width,
-                    max_line_count=max_line_count,
-                    max_words_per_line=max_words_per_line,
-                    highlight_words=highlight_words,
-                )
+                formats.write(self, file, format, **subtitles)
         except OSError as error:
             reason = error.strerror or str(error)
             raise MaxWhisperError(

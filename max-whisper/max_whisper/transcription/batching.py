@@ -22,13 +22,13 @@ from max_whisper.transcription.longform import (
     DetectedLanguage,
     DetectLanguage,
     LongForm,
-    Outcome,
+    RecordingResult,
     Request,
     Steps,
 )
 
-# What becomes of a recording, with its number: segments, then its outcome, or the error that ended it.
-Event: TypeAlias = tuple[int, Segment | Outcome | MaxWhisperError]
+# What becomes of a recording, with its number: segments, then its result, or the error that ended it.
+Event: TypeAlias = tuple[int, Segment | RecordingResult | MaxWhisperError]
 
 Kind = TypeVar("Kind", AlignTokens, DetectLanguage, DecodeWindow)
 
@@ -136,6 +136,6 @@ def _go_on(slot: _Active, answer: Any) -> Iterator[Event]:
             event = next(slot.steps)
         slot.request = event
     except StopIteration:
-        yield slot.number, slot.recording.outcome
+        yield slot.number, slot.recording.result
     except MaxWhisperError as error:
         yield slot.number, error

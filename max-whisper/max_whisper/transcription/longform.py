@@ -97,7 +97,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Span:
+class TimedTokens:
     """The tokens of one segment and their times in the window."""
 
     start: float  # seconds from the beginning of the window
@@ -106,8 +106,8 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a recording came to, beside its segments."""
+class RecordingResult:
+    """The text and the language of a recording, which go with its segments."""
 
     text: str
     language: str
@@ -124,22 +124,22 @@ class LongForm:
         options: TranscribeOptions,
         *,
         language: str | None = None,
-        place: Callable[[Segment], Segment] | None = None,
-        origin: int = 0,
+        restore_times: Callable[[Segment], Segment] | None = None,
+        first_frame: int = 0,
         progress: Progress = silent,
     ) -> None:
         """
         options: resolved for the model.
         language: where it is not an option but was found out already; otherwise it is detected.
-        place: what becomes of each segment's times at the end, where the recording is a part of another.
-        origin: mel frame of that other recording at which this one begins; it seeds the sampling.
+        restore_times: gives a segment the times of another recording, of which this one is a part.
+        first_frame: mel frame of that other recording at which this one begins; it seeds the sampling.
         progress: hears how many seconds of the recording are done.
         """
         self._log_mel = log_mel
         self._dims = dims
         self._options = options
-        self._place = place
-        self._origin = origin
+        self._restore_times = restore_times
+        self._first_frame = first_frame
         self._progress = progress
         self._frames_per_position = N_FRAMES // dims.n_audio_ctx
 
@@ -158,13 +158,13 @@ class LongForm:
         self._prompt_start = 0
 
     @property
-    def outcome(self) -> Outcome:
+    def result(self) -> RecordingResult:
         """The text of all segments so far, and the language.
 
         The text is decoded from the tokens of all, so that a character whose bytes two segments share is whole.
         """
         text = self._tokenizer.decode(self._tokens[len(self._initial_prompt) :])
-        return Outcome(text, self.language or "en", self.language_probabilities)
+        return RecordingResult(text, self.language or "en", self.language_probabilities)
 
     def steps(self) -> Steps:
         """Requests, to be answered with `send`, and segments, each as soon as it is final."""
@@ -219,7 +219,7 @@ class LongForm:
         if options.multilingual:
             answer: DetectedLanguage = yield DetectLanguage(log_mel)
             features, tokenizer = answer.features, self._tokenizer_of(most_probable_language(answer.probabilities))
-        context = WindowContext(tokenizer, self._prompt(), self._origin + window.seek)
+        context = WindowContext(tokenizer, self._prompt(), self._first_frame + window.seek)
         result: DecodingResult = yield DecodeWindow(log_mel, context, features)
         if is_silence(result, options):
             self._seek += window.frames
@@ -242,7 +242,7 @@ class LongForm:
             segment = self._segment(draft, result)
             self._n_segments += 1
             self._tokens += segment.tokens
-            yield self._place(segment) if self._place else segment
+            yield self._restore_times(segment) if self._restore_times else segment
         if not options.condition_on_previous_text or result.temperature > options.prompt_reset_on_temperature:
             self._prompt_start = len(self._tokens)
 
@@ -260,7 +260,7 @@ class LongForm:
         carried = _last(carried, room - len(hotwords))
         return hotwords + carried + _last(text, room - len(hotwords) - len(carried))
 
-    def _draft(self, window: Window, span: Span, tokenizer: Tokenizer) -> SegmentDraft:
+    def _draft(self, window: Window, span: TimedTokens, tokenizer: Tokenizer) -> SegmentDraft:
         return SegmentDraft(
             seek=window.seek,
             start=window.start + span.start,
@@ -324,7 +324,7 @@ def _last(tokens: list[int], count: int) -> list[int]:
 
 def split_at_timestamps(
     tokens: Sequence[int], timestamp_begin: int, window_frames: int, frames_per_position: int
-) -> tuple[list[Span], int]:
+) -> tuple[list[TimedTokens], int]:
     """Cut a window's tokens into segments, and say how many of its mel frames are done with.
 
     Two timestamps in a row end one segment and begin the next. What comes after the last such pair is unfinished and
@@ -343,7 +343,7 @@ def split_at_timestamps(
         timestamps = [token for token in tokens if token >= timestamp_begin]
         if timestamps and timestamps[-1] != timestamp_begin:
             end = (timestamps[-1] - timestamp_begin) * seconds_per_position
-        return [Span(0.0, end, tuple(tokens))], window_frames
+        return [TimedTokens(0.0, end, tuple(tokens))], window_frames
 
     if finished:
         cuts.append(len(tokens))
@@ -351,7 +351,7 @@ def split_at_timestamps(
     for first, after in zip([0, *cuts], cuts, strict=False):
         start = (tokens[first] - timestamp_begin) * seconds_per_position
         end = (tokens[after - 1] - timestamp_begin) * seconds_per_position
-        spans.append(Span(start, end, tuple(tokens[first:after])))
+        spans.append(TimedTokens(start, end, tuple(tokens[first:after])))
     if finished:
         return spans, window_frames
     return spans, (tokens[cuts[-1] - 1] - timestamp_begin) * frames_per_position

@@ -1,6 +1,6 @@
-"""Recordings to transcriptions: one after the other in its windows, its speech in batches, or many at once."""
+"""Recordings to transcriptions: window after window, in chunks of speech, or many recordings at once."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,21 +9,22 @@ import numpy as np
 
 from max_whisper.audio import CHUNK_LENGTH, HOP_LENGTH, N_FRAMES, N_SAMPLES, SAMPLE_RATE, Audio
 from max_whisper.audio.log_mel import LogMelWindows
-from max_whisper.audio.samples import Excerpt, Joined, SampleSource, open_samples
-from max_whisper.audio.vad import BATCHED, Span, SpeechTimes, VadParameters, find_speech, pack_spans
+from max_whisper.audio.samples import HeldSamples, Joined, SampleSource, open_samples
+from max_whisper.audio.vad import CHUNKED, SpeechTimes, Stretch, VadParameters, find_speech, read_speech
 from max_whisper.backends.interface import SpeechModel
 from max_whisper.decoding import language_probabilities, mean_probabilities, most_probable_language
 from max_whisper.errors import MaxWhisperError
 from max_whisper.models.whisper.tokenizer import get_tokenizer
 from max_whisper.options import TranscribeOptions
+from max_whisper.options.transcribe import DEFAULT_BATCH_SIZE
 from max_whisper.progress import Progress, Step, silent
 from max_whisper.results import Segment, Transcription
 from max_whisper.transcription.batching import Batch, Event
-from max_whisper.transcription.longform import LongForm, Outcome
+from max_whisper.transcription.longform import LongForm, RecordingResult
 
 
-class OneByOne:
-    """A recording, window by window, each where the one before it points."""
+class SequentialTranscription:
+    """A recording, window by window, each where the text of the one before it ends."""
 
     def __init__(
         self, model: SpeechModel, source: SampleSource, options: TranscribeOptions, progress: Progress
@@ -42,41 +43,38 @@ class OneByOne:
 
     def summary(self, segments: Sequence[Segment]) -> Transcription:
         """The transcription, given all segments so far."""
-        return _transcription(self._recording.outcome, segments)
+        return _transcription(self._recording.result, segments)
 
 
-class SpeechInBatches:
-    """The speech of a recording, cut at silences into stretches of at most 30 s, several at once.
+class ChunkedTranscription:
+    """The speech of a recording, cut at silences into chunks of at most 30 s, several at once.
 
-    Each stretch is a recording of its own, with the result that it has alone.
+    Each chunk is a recording of its own, with the result that it has alone, so it is decoded as soon as it has been
+    read: nothing that comes later can change it.
     """
 
     def __init__(
         self, model: SpeechModel, source: SampleSource, options: TranscribeOptions, progress: Progress
     ) -> None:
-        """options: resolved for the model, with a batch size."""
-        assert options.batch_size is not None
+        """options: resolved for the model."""
         self._model = model
         self._source = source
         self._options = options
         self._progress = progress
-        spans = find_speech(source, (options.vad_parameters or BATCHED).at_most(CHUNK_LENGTH), progress)
-        # Whole mel frames, so that a chunk's frames are the recording's.
-        self._chunks = [Span(start - start % HOP_LENGTH, stop) for start, stop in pack_spans(spans)]
-        self._probabilities: dict[str, float] | None = None
+        self._speech = read_speech(source, (options.speech or CHUNKED).at_most(CHUNK_LENGTH), self._reading)
+        self._waiting: deque[Stretch] = deque()  # chunks that were read while the language was not known
+        self._stops: list[int] = []  # of the chunks opened so far, in samples
         self._language = options.language
-        if self._language is None:
-            n_samples = options.language_detection_segments * N_SAMPLES
-            speech = beginning(Joined(source, spans) if spans else source, n_samples)
-            self._probabilities = detect_spoken_language(model, spectrogram(model, speech), options)
-            self._language = most_probable_language(self._probabilities)
+        self._probabilities: dict[str, float] | None = None
         self._texts: list[str] = []
 
     def segments(self) -> Iterator[Segment]:
         """The segments, in the order of the recording."""
-        batch = Batch(self._model, self._options, self._options.batch_size or 1)
+        if self._language is None:
+            self._detect_language()
+        batch = Batch(self._model, self._options, self._options.batch_size or DEFAULT_BATCH_SIZE)
         n_segments = 0
-        for number, event in in_order(batch.run(partial(self._open, chunk) for chunk in self._chunks)):
+        for number, event in in_order(batch.run(partial(self._open, chunk) for chunk in self._chunks())):
             if isinstance(event, MaxWhisperError):
                 raise event
             if isinstance(event, Segment):
@@ -84,26 +82,54 @@ class SpeechInBatches:
                 n_segments += 1
             else:
                 self._texts.append(event.text)
-                self._progress(self._step(number))
+                self._progress(self._step(self._stops[number]))
+        if self._source.length is not None:
+            self._progress(self._step(self._source.length))
 
     def summary(self, segments: Sequence[Segment]) -> Transcription:
-        """The transcription, given all segments so far."""
+        """The transcription, given all segments so far; after the first one, or the end, the language is known."""
         assert self._language is not None
         return Transcription("".join(self._texts), tuple(segments), self._language, self._probabilities)
 
-    def _open(self, chunk: Span) -> LongForm:
+    def _detect_language(self) -> None:
+        """Read as much speech as the language is detected in; without any speech it is the recording's beginning."""
+        n_samples = self._options.language_detection_segments * N_SAMPLES
+        spoken: list[np.ndarray] = []
+        while sum(map(len, spoken)) < n_samples and (read := next(self._speech, None)) is not None:
+            spoken += [span.samples for span in read.spans]
+            self._waiting += read.chunks
+        if spoken:
+            speech: SampleSource = HeldSamples(np.concatenate(spoken)[:n_samples], self._source.name)
+        else:
+            speech = beginning(self._source, n_samples)
+        self._probabilities = detect_spoken_language(self._model, spectrogram(self._model, speech), self._options)
+        self._language = most_probable_language(self._probabilities)
+
+    def _chunks(self) -> Iterator[Stretch]:
+        while self._waiting:
+            yield self._waiting.popleft()
+        for read in self._speech:
+            yield from read.chunks
+
+    def _open(self, chunk: Stretch) -> LongForm:
+        self._stops.append(chunk.span.stop)
         return LongForm(
-            spectrogram(self._model, Excerpt(self._source, *chunk)),
+            spectrogram(self._model, HeldSamples(chunk.samples, self._source.name)),
             self._model.dims,
             self._options,
             language=self._language,
-            place=partial(_later, samples=chunk.start),
-            origin=chunk.start // HOP_LENGTH,
+            restore_times=partial(_later, samples=chunk.span.start),
+            first_frame=chunk.span.start // HOP_LENGTH,
         )
 
-    def _step(self, number: int) -> Step:
-        done, total = self._chunks[number].stop, self._chunks[-1].stop
-        return Step("transcribing", done // SAMPLE_RATE, total // SAMPLE_RATE, "s")
+    def _reading(self, step: Step) -> None:
+        """Tell of the reading until there are chunks, whose decoding is told of then."""
+        if not self._stops:
+            self._progress(step)
+
+    def _step(self, n_samples: int) -> Step:
+        total = self._source.length
+        return Step("transcribing", n_samples // SAMPLE_RATE, None if total is None else total // SAMPLE_RATE, "s")
 
 
 def transcribe_recordings(
@@ -134,11 +160,12 @@ def transcribe_recordings(
 
 def long_form(model: SpeechModel, source: SampleSource, options: TranscribeOptions, progress: Progress) -> LongForm:
     """A whole recording, or, with a voice-activity filter, its speech alone."""
-    place = None
+    restore_times = None
     if options.vad_filter:
-        spans = find_speech(source, options.vad_parameters or VadParameters(), progress)
-        source, place = Joined(source, spans), SpeechTimes(spans).restore
-    return LongForm(spectrogram(model, source, progress), model.dims, options, place=place, progress=progress)
+        spans = find_speech(source, options.speech or VadParameters(), progress)
+        source, restore_times = Joined(source, spans), SpeechTimes(spans).restore
+    log_mel = spectrogram(model, source, progress)
+    return LongForm(log_mel, model.dims, options, restore_times=restore_times, progress=progress)
 
 
 def spectrogram(model: SpeechModel, source: SampleSource, progress: Progress = silent) -> LogMelWindows:
@@ -180,8 +207,8 @@ def in_order(events: Iterable[Event]) -> Iterator[Event]:
             current += 1
 
 
-def _transcription(outcome: Outcome, segments: Sequence[Segment]) -> Transcription:
-    return Transcription(outcome.text, tuple(segments), outcome.language, outcome.language_probabilities)
+def _transcription(result: RecordingResult, segments: Sequence[Segment]) -> Transcription:
+    return Transcription(result.text, tuple(segments), result.language, result.language_probabilities)
 
 
 def _later(segment: Segment, samples: int) -> Segment:

@@ -47,8 +47,9 @@ class FileTranscriber(Protocol):
         """The sizes of its model."""
         ...
 
-    def transcribe(self, audio: str, **options: Any) -> Transcription:
-        """Transcribe a file."""
+    @property
+    def transcribe(self) -> Callable[..., Transcription]:
+        """Transcribes a file, with options as keywords."""
         ...
 
 

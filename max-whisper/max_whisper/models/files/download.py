@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 from max_whisper.checks import one_line
-from max_whisper.errors import CheckpointError
+from max_whisper.errors import CheckpointError, DownloadError
 from max_whisper.progress import Progress, Step
 from max_whisper.runtime.files import replacing_in_cache
 
@@ -63,7 +63,7 @@ def download(url: str, sha256: str, target: Path, progress: Progress) -> None:
                 done += len(chunk)
                 progress(Step(f"downloading {target.name}", done, total, "B"))
         if total is not None and done < total:
-            raise CheckpointError(f"{url}: the download stopped after {done} of {total} bytes; {_ADVICE}")
+            raise DownloadError(f"{url}: the download stopped after {done} of {total} bytes; {_ADVICE}")
         if digest.hexdigest() != sha256:
             raise CheckpointError(
                 f"{url}: wrong SHA-256 ({digest.hexdigest()}, should be {sha256}); nothing of it was kept; {_ADVICE}"
@@ -75,10 +75,10 @@ def _open(url: str) -> http.client.HTTPResponse:
         response: http.client.HTTPResponse = urllib.request.urlopen(url, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         with error:
-            raise CheckpointError(f"{url}: the server answers {error.code} {error.reason}; {_ADVICE}") from None
+            raise DownloadError(f"{url}: the server answers {error.code} {error.reason}; {_ADVICE}") from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
-        raise CheckpointError(f"{url}: cannot be reached ({one_line(reason)}); {_ADVICE}") from None
+        raise DownloadError(f"{url}: cannot be reached ({one_line(reason)}); {_ADVICE}") from None
     return response
 
 
@@ -86,7 +86,7 @@ def _read(response: http.client.HTTPResponse, url: str) -> bytes:
     try:
         return response.read(_CHUNK)
     except (OSError, http.client.HTTPException) as error:
-        raise CheckpointError(f"{url}: the download stopped ({one_line(error)}); {_ADVICE}") from None
+        raise DownloadError(f"{url}: the download stopped ({one_line(error)}); {_ADVICE}") from None
 
 
 def _has_sha256(path: Path, sha256: str) -> bool:
