@@ -28,8 +28,9 @@ struct Arena(Copyable):
 
     @staticmethod
     def allocate(size: Int) -> Self:
-        """One of so many bytes, of unknown content; `free` gives them back."""
-        return Self(Bytes.at(Int(alloc[UInt8](max(size, 1), alignment=ALIGNMENT)), 1, size), 0, False)
+        """One of at least so many bytes, of unknown content; `free` gives them back."""
+        var whole = max(1, ceildiv(size, ALIGNMENT)) * ALIGNMENT
+        return Self(Bytes.at(Int(alloc[UInt8](whole, alignment=ALIGNMENT)), 1, whole), 0, False)
 
     @staticmethod
     def of(bytes: Bytes) -> Self:

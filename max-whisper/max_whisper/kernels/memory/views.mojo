@@ -15,7 +15,10 @@ message. A view does not own its memory: whoever has allocated it (memory/arena.
 
 from extensibility import ManagedTensorSlice
 from std.sys import size_of
+from std.sys.defines import get_defined_string
 
+comptime HAS_ASSERTS = get_defined_string["ASSERT", "none"]() == "all"
+"""Whether a session has set `AssertLevel.ALL`."""
 comptime Data[dtype: DType] = Pointer[Scalar[dtype], MutUntrackedOrigin]
 comptime Bytes = View[DType.uint8]
 """Bytes [rows, columns]: tiles, packed parameters, caches."""
@@ -149,22 +152,30 @@ struct View[dtype: DType](ImplicitlyCopyable):
 
     @always_inline
     def _check(self, row: Int, column: Int, rows: Int, columns: Int):
-        debug_assert(
-            row >= 0 and row + rows <= self.rows and column >= 0 and column + columns <= self.columns,
-            "rows ",
-            row,
-            " to ",
-            row + rows,
-            " and columns ",
-            column,
-            " to ",
-            column + columns,
-            " of a view [",
-            self.rows,
-            ", ",
-            self.columns,
-            "]",
-        )
+        comptime if HAS_ASSERTS:
+            if not (row >= 0 and row + rows <= self.rows and column >= 0 and column + columns <= self.columns):
+                _fail(row, column, rows, columns, self.rows, self.columns)
+
+
+@no_inline
+def _fail(row: Int, column: Int, rows: Int, columns: Int, all_rows: Int, all_columns: Int):
+    """An assert that does not hold: out of line, since its message is many times the code of an access."""
+    debug_assert(
+        False,
+        "rows ",
+        row,
+        " to ",
+        row + rows,
+        " and columns ",
+        column,
+        " to ",
+        column + columns,
+        " of a view [",
+        all_rows,
+        ", ",
+        all_columns,
+        "]",
+    )
 
 
 @always_inline
