@@ -43,7 +43,10 @@ WITHOUT_NETWORK = f'load_model("{DEMONSTRATION_MODEL}") is a small demonstration
 
 
 class TranscriptionStream(Iterator[Segment]):
-    """The segments of one recording, each as soon as it is final, and the transcription that they make up."""
+    """The segments of one recording, each as soon as it is final, and the transcription that they make up.
+
+    An error of the recording ends the iteration: it is raised there and by each call that follows.
+    """
 
     def __init__(self, segments: Iterator[Segment], summary: Callable[[Sequence[Segment]], Transcription]) -> None:
         """summary: the transcription of the segments so far; its language is right after the first one."""
@@ -72,7 +75,7 @@ class TranscriptionStream(Iterator[Segment]):
         return self._summary(()).language
 
     def transcription(self) -> Transcription:
-        """All of it; what has not been transcribed yet is transcribed now."""
+        """The whole transcription: the rest of the recording is transcribed now. Raises AudioError as `transcribe`."""
         for _ in self:
             pass
         return self._summary(self._final)
@@ -136,7 +139,8 @@ class Transcriber(ABC):
 
         With `chunking="vad"` the recording is read as it is transcribed. The first segments come when `batch_size`
         stretches of speech, of at most 30 s each, have been read (`batch_size=1`: one), even while a pipe is still
-        being written. It takes the memory of those stretches, however long the recording is.
+        being written. Where `language` is not given, 30 s of speech for each of `language_detection_segments` are read
+        before. It takes the memory of those stretches, however long the recording is.
 
         With `chunking="sequential"`, the default, the whole recording is read once before its first window is decoded,
         and then again window by window. openai-whisper clamps every value of the log-mel spectrogram at 8 (powers of
