@@ -6,8 +6,9 @@
     print(model.transcribe("talk.mp3").text)
 
 `load_model` gives a `Transcriber`, whose `transcribe` gives a `Transcription`: its text, its `Segment`s with times in
-seconds, its language. Options are keywords, under openai-whisper's names, or an object, `TranscribeOptions`. Every error
-that a user can cause is a `MaxWhisperError` with a message of one line. Names are imported when they are first asked for.
+seconds, its language. Options are keywords, under openai-whisper's names, or an object, `TranscribeOptions`. Every
+error that a user can cause is a `MaxWhisperError` with a message of one line. Names are imported when they are first
+asked for.
 """
 
 from typing import TYPE_CHECKING
