@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -155,7 +155,7 @@ class Transcriber(ABC):
         Returns:
             An iterator over segments. Its `transcription()` gives what `transcribe` gives.
         """
-        chosen = self._checked(self._options(options, keywords).for_one_recording())
+        chosen = self._checked(TranscribeOptions.from_keywords(keywords, options).for_one_recording())
         return self._stream(open_samples(audio, sample_rate), chosen, progress or silent)
 
     def transcribe_many(
@@ -187,7 +187,7 @@ class Transcriber(ABC):
         """
         if isinstance(audios, (str, bytes, PathLike, np.ndarray)) or hasattr(audios, "read"):
             raise OptionError("audios: a list of recordings, got a single one; put it into a list, or use transcribe")
-        chosen = self._options(options, keywords)
+        chosen = TranscribeOptions.from_keywords(keywords, options)
         rate, progress = sample_rate, progress or silent
         if chosen.chunking == "vad":
             return self._one_after_the_other(audios, rate, self._checked(chosen), progress)
@@ -217,11 +217,6 @@ class Transcriber(ABC):
         source = beginning(open_samples(audio, sample_rate), segments * N_SAMPLES)
         probabilities = detect_spoken_language(self.model, spectrogram(self.model, source), options)
         return most_probable_language(probabilities), probabilities
-
-    @staticmethod
-    def _options(options: TranscribeOptions | None, keywords: Mapping[str, Any]) -> TranscribeOptions:
-        """Keywords over options over defaults. Raises OptionError."""
-        return TranscribeOptions.from_keywords(keywords, options)
 
     def _checked(self, options: TranscribeOptions) -> TranscribeOptions:
         """The options, held against the model. Raises OptionError."""
@@ -341,11 +336,11 @@ def load_model(
     chosen = LoadOptions(model, backend, device, compute_type, threads)
     try:
         loaded = load_backend(
-            chosen.chosen_model, backend, device, chosen.precision, threads=threads, progress=progress or silent
+            chosen.chosen_model, chosen.backend, chosen.device, chosen.precision, chosen.threads, progress or silent
         )
     except DownloadError as error:
         raise error.advised(WITHOUT_NETWORK) from None
-    return ReferenceTranscriber(loaded) if backend == "torch" else GraphTranscriber(loaded)
+    return ReferenceTranscriber(loaded) if chosen.backend == "torch" else GraphTranscriber(loaded)
 
 
 def compile_model(
@@ -364,4 +359,4 @@ def compile_model(
         The compiled file in the cache.
     """
     chosen = LoadOptions(model, device=device, compute_type=compute_type)
-    return compile_backend(chosen.chosen_model, device, chosen.precision, progress or silent)
+    return compile_backend(chosen.chosen_model, chosen.device, chosen.precision, progress or silent)

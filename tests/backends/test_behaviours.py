@@ -344,7 +344,7 @@ def test_a_batch_of_one_recording_needs_chunks(nano: Transcriber, call: str) -> 
 
 
 def test_chunks_of_many_recordings(nano: Transcriber) -> None:
-    audios = [sample("digits.flac"), "missing.wav", three_windows()]
+    audios: list[Any] = [sample("digits.flac"), "missing.wav", three_windows()]
     first, missing, last = nano.transcribe_many(audios, chunking="vad", batch_size=2)
     assert isinstance(missing, AudioError)
     assert [first, last] == [nano.transcribe(audios[index], chunking="vad") for index in (0, 2)]
