@@ -1,9 +1,14 @@
 """OpenAI Whisper speech recognition on MAX Graph.
 
-import max_whisper
+    import max_whisper
 
-model = max_whisper.load_model("nano")
-print(model.transcribe("talk.mp3").text)
+    model = max_whisper.load_model("turbo")
+    print(model.transcribe("talk.mp3").text)
+
+`load_model` gives a `Transcriber`, whose `transcribe` gives a `Transcription`: its text, its `Segment`s with times in
+seconds, its language. Options are keywords, under openai-whisper's names, or an object, `TranscribeOptions`. Every
+error that a user can cause is a `MaxWhisperError` with a message of one line. Names are imported when they are first
+asked for.
 """
 
 from typing import TYPE_CHECKING
@@ -16,6 +21,7 @@ if TYPE_CHECKING:
     from max_whisper.backends.factory import available_models
     from max_whisper.errors import AudioError, CheckpointError, DeviceError, DownloadError, MaxWhisperError, OptionError
     from max_whisper.options.transcribe import TranscribeOptions
+    from max_whisper.progress import Progress, Step
     from max_whisper.results.segment import Segment, Word
     from max_whisper.results.transcription import Transcription
     from max_whisper.transcriber import Transcriber, TranscriptionStream, compile_model, load_model
@@ -36,6 +42,7 @@ else:
                 "OptionError",
             ],
             "options.transcribe": ["TranscribeOptions"],
+            "progress": ["Progress", "Step"],
             "results.segment": ["Segment", "Word"],
             "results.transcription": ["Transcription"],
             "transcriber": ["Transcriber", "TranscriptionStream", "compile_model", "load_model"],
@@ -51,7 +58,9 @@ __all__ = [
     "DownloadError",
     "MaxWhisperError",
     "OptionError",
+    "Progress",
     "Segment",
+    "Step",
     "TranscribeOptions",
     "Transcriber",
     "Transcription",

@@ -95,17 +95,14 @@ def check_options(options: Any) -> None:
         object.__setattr__(options, definition.name, value)
 
 
-def check_names(
-    options: type[Any], keywords: Mapping[str, Any], elsewhere: Mapping[str, str] | None = None, of: str = ""
-) -> None:
+def check_names(options: type[Any], keywords: Mapping[str, Any], elsewhere: Mapping[str, str] | None = None) -> None:
     """Raises OptionError for a keyword that is no option, with the nearest name or the names that there are.
 
     elsewhere: names in other programs, each with the words that say what takes its place.
-    of: what the options belong to, at the beginning of the message: 'subtitles: '.
     """
     names = [definition.name for definition in options_of(options)]
     for name in keywords:
         if name in names:
             continue
         hint = (elsewhere or {}).get(name) or did_you_mean(name, names) or f"available are {', '.join(names)}"
-        raise OptionError(f"{of}{name}: no such option; {hint}")
+        raise OptionError(f"{name}: no such option; {hint}")

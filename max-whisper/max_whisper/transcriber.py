@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -43,7 +43,10 @@ WITHOUT_NETWORK = f'load_model("{DEMONSTRATION_MODEL}") is a small demonstration
 
 
 class TranscriptionStream(Iterator[Segment]):
-    """The segments of one recording, each as soon as it is final, and the transcription that they make up."""
+    """The segments of one recording, each as soon as it is final, and the transcription that they make up.
+
+    An error of the recording ends the iteration: it is raised there and by each call that follows.
+    """
 
     def __init__(self, segments: Iterator[Segment], summary: Callable[[Sequence[Segment]], Transcription]) -> None:
         """summary: the transcription of the segments so far; its language is right after the first one."""
@@ -72,7 +75,7 @@ class TranscriptionStream(Iterator[Segment]):
         return self._summary(()).language
 
     def transcription(self) -> Transcription:
-        """All of it; what has not been transcribed yet is transcribed now."""
+        """The whole transcription: the rest of the recording is transcribed now. Raises AudioError as `transcribe`."""
         for _ in self:
             pass
         return self._summary(self._final)
@@ -136,7 +139,8 @@ class Transcriber(ABC):
 
         With `chunking="vad"` the recording is read as it is transcribed. The first segments come when `batch_size`
         stretches of speech, of at most 30 s each, have been read (`batch_size=1`: one), even while a pipe is still
-        being written. It takes the memory of those stretches, however long the recording is.
+        being written. Where `language` is not given, 30 s of speech for each of `language_detection_segments` are read
+        before. It takes the memory of those stretches, however long the recording is.
 
         With `chunking="sequential"`, the default, the whole recording is read once before its first window is decoded,
         and then again window by window. openai-whisper clamps every value of the log-mel spectrogram at 8 (powers of
@@ -151,7 +155,7 @@ class Transcriber(ABC):
         Returns:
             An iterator over segments. Its `transcription()` gives what `transcribe` gives.
         """
-        chosen = self._checked(self._options(options, keywords).for_one_recording())
+        chosen = self._checked(TranscribeOptions.from_keywords(keywords, options).for_one_recording())
         return self._stream(open_samples(audio, sample_rate), chosen, progress or silent)
 
     def transcribe_many(
@@ -183,7 +187,7 @@ class Transcriber(ABC):
         """
         if isinstance(audios, (str, bytes, PathLike, np.ndarray)) or hasattr(audios, "read"):
             raise OptionError("audios: a list of recordings, got a single one; put it into a list, or use transcribe")
-        chosen = self._options(options, keywords)
+        chosen = TranscribeOptions.from_keywords(keywords, options)
         rate, progress = sample_rate, progress or silent
         if chosen.chunking == "vad":
             return self._one_after_the_other(audios, rate, self._checked(chosen), progress)
@@ -213,11 +217,6 @@ class Transcriber(ABC):
         source = beginning(open_samples(audio, sample_rate), segments * N_SAMPLES)
         probabilities = detect_spoken_language(self.model, spectrogram(self.model, source), options)
         return most_probable_language(probabilities), probabilities
-
-    @staticmethod
-    def _options(options: TranscribeOptions | None, keywords: Mapping[str, Any]) -> TranscribeOptions:
-        """Keywords over options over defaults. Raises OptionError."""
-        return TranscribeOptions.from_keywords(keywords, options)
 
     def _checked(self, options: TranscribeOptions) -> TranscribeOptions:
         """The options, held against the model. Raises OptionError."""
@@ -337,11 +336,11 @@ def load_model(
     chosen = LoadOptions(model, backend, device, compute_type, threads)
     try:
         loaded = load_backend(
-            chosen.chosen_model, backend, device, chosen.precision, threads=threads, progress=progress or silent
+            chosen.chosen_model, chosen.backend, chosen.device, chosen.precision, chosen.threads, progress or silent
         )
     except DownloadError as error:
         raise error.advised(WITHOUT_NETWORK) from None
-    return ReferenceTranscriber(loaded) if backend == "torch" else GraphTranscriber(loaded)
+    return ReferenceTranscriber(loaded) if chosen.backend == "torch" else GraphTranscriber(loaded)
 
 
 def compile_model(
@@ -360,4 +359,4 @@ def compile_model(
         The compiled file in the cache.
     """
     chosen = LoadOptions(model, device=device, compute_type=compute_type)
-    return compile_backend(chosen.chosen_model, device, chosen.precision, progress or silent)
+    return compile_backend(chosen.chosen_model, chosen.device, chosen.precision, progress or silent)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from max_whisper import audio
 from max_whisper.audio import Audio, AudioWarning, Recording, Samples, load_audio
-from max_whisper.audio.samples import Joined, RecordedSamples, SampleSource, open_samples
+from max_whisper.audio.samples import HeldSamples, Joined, RecordedSamples, SampleSource, open_samples
 from max_whisper.errors import AudioError
 
 SECONDS = 20
@@ -405,3 +405,17 @@ class TestStretches:
     def test_spans_out_of_order(self, source: SampleSource, spans: list[tuple[int, int]]) -> None:
         with pytest.raises(ValueError, match="spans have to be in order and apart"):
             Joined(source, spans)
+
+
+def test_held_samples_are_a_source_of_their_own() -> None:
+    samples = np.random.default_rng(4).standard_normal(150_000).astype(np.float32)
+    source = HeldSamples(samples, "a chunk")
+    assert (source.name, source.length) == ("a chunk", 150_000)
+    assert [len(block) for block in source.blocks()] == [65_536, 65_536, 18_928]
+    assert np.array_equal(np.concatenate(list(source.blocks())), samples)
+    for start, stop in ((0, 100), (70_000, 140_000), (149_990, 150_010), (150_000, 150_005), (160_000, 160_003)):
+        expected = np.zeros(stop - start, np.float32)
+        expected[: len(samples[start:stop])] = samples[start:stop]
+        assert np.array_equal(source.read(start, stop), expected)
+    assert list(HeldSamples(samples[:0], "nothing").blocks()) == []
+    assert [len(block) for block in HeldSamples(samples[:3], "a click").blocks()] == [3]  # shorter than 25 ms

@@ -1,6 +1,11 @@
 """What a transcription does whatever the model: the behaviors that openai-whisper and faster-whisper test."""
 
 import gc
+import os
+import pickle
+import threading
+import urllib.error
+import urllib.request
 import wave
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from max_whisper import AudioError, OptionError, Transcription
+from max_whisper import AudioError, DownloadError, OptionError, TranscribeOptions, Transcription, load_model
 from max_whisper.audio import SAMPLE_RATE
 from max_whisper.models.whisper.tokenizer import get_tokenizer
 from max_whisper.results import Segment, Word
@@ -320,3 +325,72 @@ def test_a_wrong_option_is_refused_before_any_work(
     with pytest.raises(OptionError, match=f"^{name}: "):
         nano.transcribe_many(iter(["missing.wav"]), **options)
     assert n_encoded == []
+
+
+def test_options_as_an_object_and_as_keywords(nano: Transcriber) -> None:
+    options = TranscribeOptions(language="en", temperature=0.0, without_timestamps=True)
+    recording = SAMPLES / "dialogue.flac"
+    plain = nano.transcribe(recording, language="en", temperature=0.0, without_timestamps=True)
+    timed = nano.transcribe(recording, language="en", temperature=0.0, word_timestamps=True)
+    assert plain != timed
+    assert nano.stream(recording, options=options).transcription() == plain
+    assert nano.transcribe(recording, options=options, without_timestamps=False, word_timestamps=True) == timed
+
+
+@pytest.mark.parametrize("call", ["transcribe", "stream"])
+def test_a_batch_of_one_recording_needs_chunks(nano: Transcriber, call: str) -> None:
+    with pytest.raises(OptionError, match=r'^batch_size: .*; add chunking="vad"'):
+        getattr(nano, call)("missing.wav", batch_size=8)
+
+
+def test_chunks_of_many_recordings(nano: Transcriber) -> None:
+    audios: list[Any] = [sample("digits.flac"), "missing.wav", three_windows()]
+    first, missing, last = nano.transcribe_many(audios, chunking="vad", batch_size=2)
+    assert isinstance(missing, AudioError)
+    assert [first, last] == [nano.transcribe(audios[index], chunking="vad") for index in (0, 2)]
+
+
+def test_segments_come_before_the_end_of_a_pipe_is_written(nano: Transcriber, tmp_path: Path) -> None:
+    path = tmp_path / "three.wav"
+    write_wave(path, three_windows()[:, None])
+    data, (reading, writing), heard = path.read_bytes(), os.pipe(), threading.Event()
+    came: list[bool] = []
+
+    def write() -> None:
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(data[: len(data) * 2 // 3])
+            pipe.flush()
+            came.append(heard.wait(60))
+            pipe.write(data[len(data) * 2 // 3 :])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with os.fdopen(reading, "rb") as pipe:
+        stream = nano.stream(pipe, chunking="vad", batch_size=1, language="en")
+        next(stream)
+        heard.set()
+        result = stream.transcription()
+    writer.join()
+    assert came == [True]
+    assert result == nano.transcribe(path, chunking="vad", language="en")
+
+
+@pytest.mark.parametrize("given", [None, "base"])
+def test_the_default_model_cannot_be_downloaded(
+    given: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAX_WHISPER_CACHE", str(tmp_path))
+    monkeypatch.delenv("MAX_WHISPER_MODEL", raising=False)
+    if given:
+        monkeypatch.setenv("MAX_WHISPER_MODEL", given)
+
+    def no_network(url: str, timeout: float) -> None:
+        raise urllib.error.URLError("Temporary failure in name resolution")
+
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+    with pytest.raises(DownloadError) as raised:
+        load_model(device="cpu")
+    message = str(raised.value)
+    assert f"/{given or 'large-v3-turbo'}.pt: cannot be reached (Temporary failure in name resolution)" in message
+    assert message.endswith('; load_model("nano") is a small demonstration model that comes with the package')
+    assert str(pickle.loads(pickle.dumps(raised.value))) == message
