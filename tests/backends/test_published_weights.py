@@ -13,9 +13,7 @@ from max_whisper.transcriber import Transcriber
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 MODEL, RECORDING = DATA / "tiny.en.pt", DATA / "jfk.flac"
-SPOKEN = (
-    " And so my fellow Americans ask not what your country can do for you ask what you can do for your country."  # as heard
-)
+SPOKEN = " And so my fellow Americans ask not what your country can do for you ask what you can do for your country."  # as heard
 
 pytestmark = pytest.mark.skipif(not (MODEL.is_file() and RECORDING.is_file()), reason="no published weights beside it")
 
@@ -32,7 +30,9 @@ def test_the_references_text_tokens_and_times(reference: Transcriber, options: d
     expected = reference.transcribe(RECORDING, **options)  # type: ignore[arg-type]
     heard = model.transcribe(RECORDING, **options)  # type: ignore[arg-type]
     assert heard.text == expected.text
-    assert [(s.tokens, s.start, s.end) for s in heard.segments] == [(s.tokens, s.start, s.end) for s in expected.segments]
+    assert [(s.tokens, s.start, s.end) for s in heard.segments] == [
+        (s.tokens, s.start, s.end) for s in expected.segments
+    ]
     words = [[word.word for word in segment.words or ()] for segment in heard.segments]
     assert words == [[word.word for word in segment.words or ()] for segment in expected.segments]
 
