@@ -11,7 +11,7 @@ from std.math import min
 from ..instructions.isa import Isa
 from ..instructions.elementwise import Floats
 from ..matmul.gemm import gemm
-from ..matmul.tiles import BLOCK, PANEL, ROW_BYTES, TILE_BYTES, a_tile_bytes, is_split
+from ..matmul.tiles import BLOCK, ROW_BYTES, TILE_BYTES, a_tile_bytes, is_split, panel_of, row_of_panel
 from ..memory.views import View
 from .cached import AttentionScratch, Visible, softmax
 from .kv_cache import KVCache
@@ -103,11 +103,11 @@ def attend_through[
                 var count = end - begin
                 var masked = scratch.masked.reshaped(2, count * quarter)
                 for row in range(rows):
-                    var panel = row // PANEL
+                    var panel = panel_of(row)
                     for block in range(begin, end):
                         comptime for half in range(2):
                             var is_here = _is_in(slot, table, row, block, half)
-                            var byte = row % PANEL * ROW_BYTES + half * half_bytes
+                            var byte = row_of_panel(row) * ROW_BYTES + half * half_bytes
                             var values = weights.load_as[element, 16](panel, byte + block * quarter)
                             var kept = is_here.select(values, SIMD[element, 16](0))
                             masked.store_as(panel, byte + (block - begin) * quarter, kept)

@@ -10,7 +10,7 @@ from ..instructions.elementwise import Floats, larger, power_of_two, power_of_tw
 from ..instructions.isa import Isa
 from ..matmul.gemm import gemm
 from ..matmul.pack_rows import store_floats
-from ..matmul.tiles import BLOCK, PANEL, ROW_BYTES, TILE_BYTES, is_split, tile_k
+from ..matmul.tiles import BLOCK, ROW_BYTES, TILE_BYTES, is_split, panel_of, row_of_panel, tile_k
 from ..memory.arena import Arena
 from ..memory.views import Bytes, View
 from .packing import LOWEST, KeysValues, block_bytes, head_tiles, panel_bytes, quarter_bytes
@@ -133,8 +133,8 @@ def _softmax[
             largest[i] = larger(largest[i], scratch.scores.load[16](block, first * BLOCK + i * 16))
     comptime for row in range(rows):
         var top = Floats(larger(largest[2 * row], largest[2 * row + 1]).reduce_max())
-        var panel = (first + row) // PANEL
-        var byte = (first + row) % PANEL * ROW_BYTES
+        var panel = panel_of(first + row)
+        var byte = row_of_panel(first + row) * ROW_BYTES
         var totals = Array[Floats, 2](fill=Floats(0))
         for block in range(blocks):
             comptime for half in range(2):

@@ -17,7 +17,7 @@ from ..instructions.elementwise import Floats, to_bfloat16
 from ..instructions.isa import Isa
 from ..matmul.bfloat16_parts import split
 from ..matmul.pack_rows import store_floats
-from ..matmul.tiles import BLOCK, PANEL, ROW_BYTES, TILE_BYTES, a_tile_bytes, is_split, tile_k
+from ..matmul.tiles import BLOCK, ROW_BYTES, TILE_BYTES, a_tile_bytes, is_split, panel_of, row_of_panel, tile_k
 from ..memory.views import Bytes, View
 
 comptime HEAD = 64  # the width of a head, in every Whisper
@@ -114,11 +114,11 @@ def pack_query[
     comptime tile_bytes = a_tile_bytes[isa, kind]()
     comptime for part in range(2):
         var scaled = values.load[16](0, part * 16) * scale
-        var byte = row % PANEL * ROW_BYTES + (half * BLOCK + part * 16) // k * tile_bytes
+        var byte = row_of_panel(row) * ROW_BYTES + (half * BLOCK + part * 16) // k * tile_bytes
         comptime if kind == DType.float32:
-            store_floats[isa](scaled, queries, row // PANEL, byte, part)
+            store_floats[isa](scaled, queries, panel_of(row), byte, part)
         else:
-            queries.store_as(row // PANEL, byte + part * 32, to_bfloat16[isa](scaled))
+            queries.store_as(panel_of(row), byte + part * 32, to_bfloat16[isa](scaled))
 
 
 @always_inline
@@ -128,8 +128,8 @@ def pack_key[
     """Pack one half of the head's width of the key at a position: float32 [1, 32]."""
     comptime tile_bytes = a_tile_bytes[isa, kind]()
     comptime k = tile_k[isa, kind]()
-    var panel = position // PANEL
-    var byte = position % PANEL * 4 + half * BLOCK // k * tile_bytes
+    var panel = panel_of(position)
+    var byte = row_of_panel(position) * 4 + half * BLOCK // k * tile_bytes
     comptime for part in range(2):
         var given = values.load[16](0, part * 16)
         comptime if kind == DType.bfloat16:

@@ -28,7 +28,7 @@ from ..matmul.amx_gemm import amx_scores
 from ..matmul.epilogue import Epilogue, NoEpilogue, apply_rows
 from ..matmul.gemm import gemm
 from ..matmul.pack_rows import store_floats
-from ..matmul.tiles import BLOCK, PANEL, ROW_BYTES, TILE_BYTES, is_split, tile_k
+from ..matmul.tiles import BLOCK, PANEL, ROW_BYTES, TILE_BYTES, is_split, panel_of, row_of_panel, tile_k
 from ..memory.arena import Arena
 from ..memory.views import Bytes, View
 from .packing import HEAD, LOWEST, KeysValues, head_tiles, pack_key, quarter_bytes, store_pairs
@@ -72,6 +72,17 @@ struct WindowScratch[isa: Isa, kind: DType](ImplicitlyCopyable):
         )
 
     @always_inline
+    def known(self) -> Self:
+        """The same memory, its shapes known at compile time."""
+        return Self(
+            self.scores.known[2, BLOCK * BLOCK](),
+            self.weights.known[2, Self.CHUNK * Self.QUARTER](),
+            self.weighted.known[2, BLOCK * BLOCK](),
+            self.totals.known[BLOCK, 16](),
+            self.references.known[1, BLOCK](),
+        )
+
+    @always_inline
     def scores_of(self, block: Int) -> View[DType.float32]:
         """Scores of a block of positions; two blocks take turns: [32, 32]."""
         return self.scores.row(block % 2).reshaped(BLOCK, BLOCK)
@@ -108,13 +119,14 @@ def attend_window[
     rows: Int,
     queries: Bytes,
     window: KeysValues[isa, kind],
-    scratch: WindowScratch[isa, kind],
+    memory: WindowScratch[isa, kind],
     result: View[kind],
 ):
     """Attention of up to 32 rows of one head: [rows, 64], perhaps in the queries' place.
 
     queries: A [2, panel_bytes], packed in `query_steps`.
     """
+    var scratch = memory.known()
     _refer(rows, queries, window, 1, scratch)
     if not _attend(rows, queries, window, scratch):
         _refer(rows, queries, window, window.blocks(), scratch)
@@ -169,8 +181,8 @@ struct WeightEpilogue[isa: Isa, kind: DType](Epilogue):
 
     @always_inline
     def apply[count: Int](self, row: Int):
-        var panel = row // PANEL
-        var start = self.block * WindowScratch[Self.isa, Self.kind].QUARTER + row % PANEL * ROW_BYTES
+        var panel = panel_of(row)
+        var start = self.block * WindowScratch[Self.isa, Self.kind].QUARTER + row_of_panel(row) * ROW_BYTES
         comptime for i in range(count):
             var byte = start + i * ROW_BYTES
             var reference = Floats(self.scratch.references[row + i])
@@ -270,8 +282,8 @@ def _attend[
             comptime if kind == DType.bfloat16:
                 for position in range(unseen, BLOCK):
                     for row in range(rows):
-                        var byte = i * quarter + row % PANEL * ROW_BYTES + position * 2
-                        scratch.weights.store_as(row // PANEL, byte, UInt16(0))
+                        var byte = i * quarter + row_of_panel(row) * ROW_BYTES + position * 2
+                        scratch.weights.store_as(panel_of(row), byte, UInt16(0))
         comptime for half in range(2):
             var values = window.values_of[half](start, count)
             var k_tiles = count * BLOCK // tile_k[isa, kind]()

@@ -11,7 +11,7 @@ from ..instructions.elementwise import Floats, larger, pack_bytes, smaller, to_b
 from ..instructions.isa import Isa
 from ..memory.views import Bytes, View
 from .bfloat16_parts import split
-from .tiles import PANEL, ROW_BYTES, TILE_BYTES, a_tile_bytes, is_float, is_split, tile_k
+from .tiles import ROW_BYTES, TILE_BYTES, a_tile_bytes, is_float, is_split, panel_of, row_of_panel, tile_k
 
 comptime EPSILON = Float32(1e-5)  # PyTorch's, of layer normalization
 
@@ -56,8 +56,8 @@ def pack_row[
     else:
         comptime k = tile_k[isa, weight]()
         comptime tile_bytes = a_tile_bytes[isa, weight]()
-        var panel = number // PANEL
-        var start = number % PANEL * ROW_BYTES
+        var panel = panel_of(number)
+        var start = row_of_panel(number) * ROW_BYTES
         for i in range(0, (row.columns + k - 1) // k * k, 16):
             var values = Floats(0)
             if i < row.columns:
@@ -95,8 +95,8 @@ def quantize_row[
     """
     comptime is_signed = isa.a_zero_point() == 0
     comptime k = tile_k[isa, DType.int8]()
-    var panel = number // PANEL
-    var start = number % PANEL * ROW_BYTES
+    var panel = panel_of(number)
+    var start = row_of_panel(number) * ROW_BYTES
     var factor = 255 / (maximum - minimum) if maximum > minimum else Float32(0)
     for i in range(0, (row.columns + k - 1) // k * k, k):
         var values = Array[Floats, 4](fill=Floats(0))

@@ -24,6 +24,18 @@ comptime PANEL = TILE_ROWS  # rows of A, or columns of B, in a panel
 
 
 @always_inline
+def panel_of(row: Int) -> Int:
+    """The panel of a row of A or a column of B, at least 0; `//`, which rounds down below 0 too, is more instructions."""
+    return row >> 4
+
+
+@always_inline
+def row_of_panel(row: Int) -> Int:
+    """Which of its panel's 16 rows a row is; as `panel_of`, for rows of at least 0."""
+    return row & (PANEL - 1)
+
+
+@always_inline
 def is_float[weight: DType]() -> Bool:
     """Whether products with such weights are of float32."""
     return weight == DType.float16 or weight == DType.float32

@@ -97,6 +97,15 @@ struct View[dtype: DType](ImplicitlyCopyable):
         return Self(self.data, rows, columns, columns)
 
     @always_inline
+    def known[rows: Int, columns: Int](self) -> Self:
+        """The same memory without gaps, with a shape that is known at compile time: places in it cost no product."""
+        debug_assert(
+            self.rows == rows and self.columns == columns and (self.stride == columns or rows <= 1),
+            "a view is not [", rows, ", ", columns, "] without gaps",
+        )
+        return Self(self.data, rows, columns, columns)
+
+    @always_inline
     def bits[other: DType](self) -> View[other]:
         """The same memory as values of another type."""
         comptime size = size_of[Scalar[Self.dtype]]()

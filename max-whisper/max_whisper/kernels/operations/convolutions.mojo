@@ -18,7 +18,7 @@ from ..matmul.epilogue import Epilogue
 from ..matmul.linear import ColumnParameters, Linear, gelu_of_results
 from ..matmul.linear_blocks import MOST_ROWS, LinearBlocks, take_accumulators
 from ..matmul.pack_rows import pack_row
-from ..matmul.tiles import BLOCK, PANEL, ROW_BYTES, TILE_BYTES, is_float
+from ..matmul.tiles import BLOCK, PANEL, ROW_BYTES, TILE_BYTES, is_float, panel_of, row_of_panel
 from ..memory.arena import Arena
 from ..memory.team import Team
 from ..memory.views import Bytes, View, row_of, view_of
@@ -92,7 +92,7 @@ struct Frames[weight: DType](ImplicitlyCopyable):
             else:
                 for k_tile in range(linear.k_tiles()):
                     var values = bytes.load_as[DType.uint16, 32](0, start * 2 + k_tile * ROW_BYTES)
-                    a.store_as(row // PANEL, row % PANEL * ROW_BYTES + k_tile * TILE_BYTES, values)
+                    a.store_as(panel_of(row), row_of_panel(row) * ROW_BYTES + k_tile * TILE_BYTES, values)
 
 
 @fieldwise_init

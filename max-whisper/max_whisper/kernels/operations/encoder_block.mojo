@@ -15,7 +15,7 @@ from ..matmul.epilogue import Epilogue, apply_rows
 from ..matmul.linear import ColumnParameters, Linear, ResultEpilogue, gelu_of_results
 from ..matmul.linear_blocks import MOST_ROWS, LinearBlocks
 from ..matmul.pack_rows import layer_norm, pack_row, quantize_row, store_floats
-from ..matmul.tiles import BLOCK, PANEL, ROW_BYTES, a_tile_bytes, is_float, k_tiles_of, tile_k
+from ..matmul.tiles import BLOCK, PANEL, ROW_BYTES, a_tile_bytes, is_float, k_tiles_of, panel_of, row_of_panel, tile_k
 from ..memory.arena import Arena
 from ..memory.views import Bytes, View
 from .block_parameters import EncoderBlock
@@ -292,8 +292,8 @@ struct GeluEpilogue[isa: Isa, weight: DType](Epilogue):
                 self.scratch.hidden.store(number, self.column, to_bfloat16[Self.isa](one))
                 self.scratch.hidden.store(number, self.column + HALF, to_bfloat16[Self.isa](other))
             else:
-                var panel = number // PANEL
-                var byte = self.column // k * tile_bytes + number % PANEL * ROW_BYTES
+                var panel = panel_of(number)
+                var byte = self.column // k * tile_bytes + row_of_panel(number) * ROW_BYTES
                 var a = self.scratch.hidden_a
                 comptime if is_float[Self.weight]():
                     comptime next = HALF // k * tile_bytes  # with 32 values in a tile it is the same one
