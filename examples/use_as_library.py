@@ -30,8 +30,8 @@ def main() -> None:
     # Options have openai-whisper's names.
     print("language:", model.transcribe(audio, language="en", without_timestamps=True).language)
 
-    # Segments as they are decoded: a long recording's beginning is there before its end is heard.
-    for segment in model.stream(SAMPLES / "dialogue.flac"):
+    # Segments as they are decoded. With chunks cut at pauses the first ones come before the recording's end is read.
+    for segment in model.stream(SAMPLES / "dialogue.flac", chunking="vad"):
         print(f"[{segment.start:5.2f} to {segment.end:5.2f}]{segment.text}")
 
     # Plain data, as openai-whisper returns it.

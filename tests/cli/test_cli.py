@@ -549,15 +549,23 @@ def test_tracebacks_only_with_debug(
     assert captured.splitlines()[-1] == "max-whisper: error: m.pt: is not a Whisper checkpoint"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"), [("division by zero", "division by zero"), ("a page\n" * 1000, "a page " * 42 + "a page...")]
+)
 def test_an_unexpected_exception_is_named(
-    monkeypatch: pytest.MonkeyPatch, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    recording: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    shown: str,
 ) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("division by zero")
+        raise ZeroDivisionError(text)
 
     monkeypatch.setattr(max_whisper.transcriber, "load_model", fail)
     assert program.run(["transcribe", str(recording), "--model", "nano", "-o", str(tmp_path)]) == 1
-    assert error_line(capsys) == "unexpected ZeroDivisionError: division by zero (--debug shows where)"
+    assert error_line(capsys) == f"unexpected ZeroDivisionError: {shown} (--debug shows where)"
 
 
 @pytest.mark.parametrize(

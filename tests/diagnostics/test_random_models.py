@@ -12,7 +12,7 @@ from max_whisper.diagnostics.random_models import (
     random_weights,
     speaking_checkpoint,
 )
-from max_whisper.errors import OptionError
+from max_whisper.errors import CheckpointError, OptionError
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_the_files_of_an_interrupted_write_are_gone(cache: Path, monkeypatch: py
         raise OSError("no space left on device")
 
     monkeypatch.setattr(torch, "save", interrupted)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(CheckpointError, match="no space"):
         random_checkpoint("tiny", layers=1)
     assert [path for path in cache.rglob("*") if path.is_file()] == []
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _STEP = "{task.description}"
+_UNEXPECTED_LENGTH = 300  # characters of an unexpected error; a compiler's complaint is pages long
 
 
 class ConsoleProgress:
@@ -111,4 +112,6 @@ def error_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, MaxWhisperError):
         return text
+    if len(text) > _UNEXPECTED_LENGTH:
+        text = f"{text[:_UNEXPECTED_LENGTH]}..."
     return f"unexpected {type(error).__name__}: {text} (--debug shows where)"

@@ -56,7 +56,8 @@ def run(arguments: Sequence[str]) -> int:
     warnings.showwarning = _print_warning  # type: ignore[assignment]
     try:
         status = _run_command(arguments)
-        sys.stdout.flush()
+        if sys.stdout:  # None where the shell closed it: `>&-`
+            sys.stdout.flush()
         return status
     except KeyboardInterrupt:
         _complain("interrupted")

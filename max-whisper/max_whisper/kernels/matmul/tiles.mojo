@@ -25,7 +25,7 @@ comptime PANEL = TILE_ROWS  # rows of A, or columns of B, in a panel
 
 @always_inline
 def panel_of(row: Int) -> Int:
-    """The panel of a row of A or a column of B, at least 0; `//`, which rounds down below 0 too, is more instructions."""
+    """The panel of a row of A or a column of B, at least 0. (`//` rounds down below 0 too: more instructions.)"""
     return row >> 4
 
 

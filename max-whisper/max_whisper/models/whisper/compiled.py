@@ -176,7 +176,7 @@ def fused_recipe(checkpoint: Checkpoint, device: Device, compute_type: str, inst
         parameters={"dims": dims.to_dict(), "packing": asdict(packing), "instructions": instructions},
         build=build,
         purpose="the encoder and the decoder",
-        duration="half a minute",
+        duration="about a minute",
     )
 
 
