@@ -2,9 +2,13 @@
 
 import ast
 from collections.abc import Iterator, Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from max_whisper.runtime.graph_sources import mojo_imports
+from max_whisper.runtime.kernels import KERNELS
 
 PACKAGE = Path(__file__).resolve().parents[1] / "max-whisper" / "max_whisper"
 
@@ -135,3 +139,14 @@ def test_the_other_layers_know_no_family_of_models() -> None:
 )
 def test_the_search_for_circles(imports: dict[str, set[str]], expected: list[list[str]]) -> None:
     assert circles(imports) == expected
+
+
+def test_kernels_import_downward_only() -> None:
+    levels = ["memory", "instructions", "matmul", "attention", "sampling", "spectrum", "operations"]
+    graph: dict[Path, list[Path]] = {}
+    for path in KERNELS.glob("*/*.mojo"):
+        graph[path] = [used for used in mojo_imports(path, path.read_text(), KERNELS) if used.name != "__init__.mojo"]
+        for used in graph[path]:
+            assert levels.index(used.parent.name) <= levels.index(path.parent.name), f"{path} imports {used}"
+    TopologicalSorter(graph).prepare()  # raises CycleError
+    assert {path.parent.name for path in graph} == set(levels)

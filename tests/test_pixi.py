@@ -27,6 +27,7 @@ TASKS = (
     "benchmark",
     "benchmark-json",
     "benchmark-peers",
+    "docs",
     "parity",
     "parity-all",
     "parity-options",

@@ -336,13 +336,11 @@ class TranscribeOptions:
     )
 
     def __post_init__(self) -> None:
-        vars(self)["given_vad_parameters"] = self.vad_parameters  # not an option: for `updated`
+        given = self.vad_parameters
         check_options(self)
-        if self.chunking == "vad" and self.vad_parameters is not None:
-            from max_whisper.audio.vad.parameters import CHUNKED, VadParameters
-
-            parameters = VadParameters.from_value(vars(self)["given_vad_parameters"], CHUNKED)
-            object.__setattr__(self, "vad_parameters", parameters)
+        if isinstance(given, Mapping):
+            # Kept as given, as `dataclasses.replace` may change the use on which the other fields' defaults depend.
+            object.__setattr__(self, "vad_parameters", dict(given))
         for conflict in _conflicts(self):
             raise OptionError(conflict)
 
@@ -360,9 +358,9 @@ class TranscribeOptions:
         return options.updated(keywords)
 
     def updated(self, keywords: Mapping[str, Any]) -> TranscribeOptions:
-        """These options but for some. Parameters of voice activity keep to the fields that were given."""
+        """These options but for some."""
         fields = {definition.name: getattr(self, definition.name) for definition in options_of(TranscribeOptions)}
-        return TranscribeOptions(**{**fields, "vad_parameters": vars(self)["given_vad_parameters"], **keywords})
+        return TranscribeOptions(**{**fields, **keywords})
 
     def resolve(self, dims: ModelDimensions) -> TranscribeOptions:
         """These options for a model of `dims`: the language of an English-only model is `en`.
@@ -424,7 +422,11 @@ class TranscribeOptions:
     @property
     def speech(self) -> VadParameters | None:
         """`vad_parameters` over the defaults of their use; None where none were given."""
-        return cast("VadParameters | None", self.vad_parameters)
+        if self.vad_parameters is None:
+            return None
+        from max_whisper.audio.vad.parameters import CHUNKED, VadParameters
+
+        return VadParameters.from_value(self.vad_parameters, CHUNKED if self.chunking == "vad" else VadParameters())
 
     def for_reference(self) -> dict[str, Any]:
         """The keywords that ask openai-whisper's `transcribe` for the same.
