@@ -15,7 +15,7 @@ import torch
 
 import max_whisper
 from max_whisper.models.whisper.checkpoint import load_checkpoint
-from max_whisper.runtime.cache import cache_dir
+from max_whisper.runtime.cache_folder import cache_dir
 
 SAMPLES = Path(__file__).resolve().parents[1] / "audio_samples"
 

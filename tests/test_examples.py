@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from max_whisper.models.whisper.checkpoint import load_checkpoint
-from max_whisper.runtime.cache import cache_dir
+from max_whisper.runtime.cache_folder import cache_dir
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = {"transcribe_file.py", "use_as_library.py", "compare_backends.py", "own_checkpoint.py"}

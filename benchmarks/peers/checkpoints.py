@@ -21,7 +21,7 @@ from max_whisper.models.whisper.checkpoint import Checkpoint, load_checkpoint, w
 from max_whisper.models.whisper.checkpoint.huggingface import huggingface_name
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.models.whisper.tokenizer import Tokenizer, get_tokenizer
-from max_whisper.runtime.cache import cache_dir
+from max_whisper.runtime.cache_folder import cache_dir
 from max_whisper.runtime.files import replacing
 
 from .ggml import write_ggml

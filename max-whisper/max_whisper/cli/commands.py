@@ -156,7 +156,7 @@ def compile_ahead(models: list[str], device: str, compute_type: str, debug: bool
 def models(**_: Any) -> int:
     """`max-whisper models`: the known names, which of them are here, and what the cache holds."""
     from max_whisper.backends.factory import known_models
-    from max_whisper.runtime.cache import cache_dir
+    from max_whisper.runtime.cache_folder import cache_dir
 
     print(f"{'model':<16}{'layers':>8}{'width':>7}  {'languages':<10}  here")
     for model in known_models():

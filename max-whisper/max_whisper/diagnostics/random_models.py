@@ -14,7 +14,7 @@ from max_whisper.errors import OptionError
 from max_whisper.models.whisper.checkpoint.official import OFFICIAL_MODELS
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.models.whisper.tokenizer import get_tokenizer
-from max_whisper.runtime.cache import cache_dir
+from max_whisper.runtime.cache_folder import cache_dir
 from max_whisper.runtime.files import replacing_in_cache
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from max.graph import Graph
 from max.graph import Module as GraphModule
 
 from max_whisper.progress import Progress, Step, silent
-from max_whisper.runtime.cache import cache_dir
+from max_whisper.runtime.cache_folder import cache_dir
 from max_whisper.runtime.devices import Device
 from max_whisper.runtime.files import replacing_in_cache
 from max_whisper.runtime.graph_sources import graph_sources

@@ -10,7 +10,7 @@ import numpy as np
 
 from max_whisper.errors import CheckpointError
 from max_whisper.progress import Progress, Step
-from max_whisper.runtime.cache import cache_dir
+from max_whisper.runtime.cache_folder import cache_dir
 from max_whisper.runtime.files import replacing_in_cache
 
 ALIGNMENT = 64  # bytes to whose multiple the header and the arrays are filled up

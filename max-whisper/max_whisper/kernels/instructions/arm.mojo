@@ -1,7 +1,7 @@
 """Arm's dot products (sdot, bfdot) and its products of 2 x 2 results (smmla, bfmmla), register by register.
 
 They are written as text: LLVM knows a CPU by its model, and one that it does not know may have them all the same. See
-Arm Architecture Reference Manual for A-profile. Called by matmul/register_gemm.mojo and arm_gemm.mojo.
+Arm Architecture Reference Manual for A-profile. Called by matmul/simd_gemm.mojo and arm_gemm.mojo.
 """
 
 from std.sys import inlined_assembly

@@ -1,7 +1,7 @@
 """The kinds of CPU that the operations have code for, the best first: their names, and what each has.
 
-Graphs name a kind by `name` (graphs/fused.py, `INSTRUCTIONS`); max_whisper/cpu.py says which features a CPU must have
-for it. tests/kernels/test_isa.py compares the three. All code below an operation's entry takes an `Isa`.
+Graphs name a kind by `name` (models/whisper/graphs/fused.py, `INSTRUCTIONS`); runtime/cpu.py says which features a CPU
+must have for it. tests/kernels/test_isa.py compares the three. All code below an operation's entry takes an `Isa`.
 """
 
 from std.math import max

@@ -1,4 +1,4 @@
-"""Results [8, 8] of int8 or bfloat16 with Arm's products of 2 x 2 results (i8mm, bf16). See register_gemm.mojo."""
+"""Results [8, 8] of int8 or bfloat16 with Arm's products of 2 x 2 results (i8mm, bf16). See simd_gemm.mojo."""
 
 from ..instructions.arm import matrix_dot
 from ..memory.views import Bytes, View

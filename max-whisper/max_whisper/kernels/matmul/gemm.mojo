@@ -8,7 +8,7 @@ from ..memory.views import Bytes, View
 from .amx_gemm import amx_gemm, amx_split_gemm
 from .epilogue import Epilogue, NoEpilogue, apply_rows
 from .float_gemm import float_gemm
-from .register_gemm import register_gemm
+from .simd_gemm import simd_gemm
 from .tiles import a_tile_bytes, b_tile_bytes, is_float, is_split, parts_of
 
 
@@ -48,7 +48,7 @@ def gemm[
         float_gemm[isa, weight, accumulate](rows, a, b, k_tiles, result)
         apply_rows(epilogue, 0, epilogue_rows)
     else:
-        register_gemm[isa, weight, accumulate](rows, a, b, k_tiles, result)
+        simd_gemm[isa, weight, accumulate](rows, a, b, k_tiles, result)
         apply_rows(epilogue, 0, epilogue_rows)
 
 

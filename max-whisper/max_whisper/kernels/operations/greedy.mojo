@@ -122,7 +122,7 @@ struct DecoderGreedy:
 
         var measured = Arena.measure()
         var unread = Memory.take(measured, given, rules, decoder.n_threads)
-        var no_indirection = View[DType.uint16].at(0, 0, 0)
+        var no_indirection = View[DType.uint16].empty()
         var prompt = given.batch(unread.next.active, 1, no_indirection, decoder.width)
         var last = DecoderBatch(
             windows, 1, 1, 1, prompt.width, given.length() + most - 2, given.padding, prompt.active, no_indirection

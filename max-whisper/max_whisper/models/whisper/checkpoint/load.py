@@ -19,7 +19,7 @@ from max_whisper.models.whisper.checkpoint.openai import load_openai
 from max_whisper.models.whisper.checkpoint.shapes import expected_shapes
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.progress import Progress, silent
-from max_whisper.runtime.cache import cache_dir
+from max_whisper.runtime.cache_folder import cache_dir
 
 BUNDLED = "nano"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)

@@ -2,7 +2,7 @@
 
 int8: 4 values of a (unsigned on x86 with VNNI, `Isa.a_zero_point`) and b, to int32. bfloat16: 2 values, to float32.
 Where no instruction takes such small values they are widened first (`is_widened`): int8 to int16, of which pmaddwd
-multiplies pairs; bfloat16 to float32. Called by matmul/register_gemm.mojo.
+multiplies pairs; bfloat16 to float32. Called by matmul/simd_gemm.mojo.
 """
 
 from std.memory import bitcast

@@ -1,14 +1,14 @@
 """Blocks of C = A * B of int8 or bfloat16 with SIMD registers, in which accumulators stay for all of k.
 
 One register takes a part of a row of a B tile: the same 4 bytes of k of some columns. Another takes these 4 bytes of a
-row of A once for each lane. `dot` (instructions/dots.mojo) multiplies and adds the two. The kinds of CPU differ in how
-many columns a register has, and in whether values are widened first; those of A are widened once a tile. Called by
+row of A once for each lane. `dot` (instructions/x86_dots.mojo) multiplies and adds the two. The kinds of CPU differ in
+how many columns a register has, and in whether values are widened first; those of A are widened once a tile. Called by
 gemm.mojo.
 """
 
 from std.math import max, min
 
-from ..instructions.dots import dot, is_widened, widened_half
+from ..instructions.x86_dots import dot, is_widened, widened_half
 from ..instructions.isa import Isa
 from ..memory.views import Bytes, View, bytes_of
 from .arm_gemm import matrix_block
@@ -16,7 +16,7 @@ from .tiles import BLOCK, PANEL, ROW_BYTES, TILE_BYTES
 
 
 @always_inline
-def register_gemm[
+def simd_gemm[
     isa: Isa, weight: DType, accumulate: Bool
 ](rows: Int, a: Bytes, b: Bytes, k_tiles: Int, result: View[DType.float32]):
     """As `gemm`, without an epilogue."""
