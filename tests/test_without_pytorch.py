@@ -54,7 +54,7 @@ sys.meta_path.insert(0, NotLinked)
 """
 
 COMMAND = """
-from max_whisper.cli import run
+from max_whisper.cli.program import run
 sys.exit(run(sys.argv[1:]))
 """
 
