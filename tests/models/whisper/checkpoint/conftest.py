@@ -19,6 +19,7 @@ from whisper.model import Whisper
 from max_whisper.models.whisper.checkpoint import expected_shapes, write_native
 from max_whisper.models.whisper.checkpoint.huggingface import huggingface_name
 from max_whisper.models.whisper.dimensions import ModelDimensions
+from tests.models.whisper.checkpoint.sizes import huggingface_sizes
 
 SOURCE = Path(__file__).parents[4] / "max-whisper"
 
@@ -102,17 +103,7 @@ def huggingface_folder(tmp_path: Path, dims: ModelDimensions, weights: Arrays) -
     )
     config = {
         "model_type": "whisper",
-        "num_mel_bins": dims.n_mels,
-        "max_source_positions": dims.n_audio_ctx,
-        "max_target_positions": dims.n_text_ctx,
-        "d_model": dims.n_audio_state,
-        "encoder_attention_heads": dims.n_audio_head,
-        "decoder_attention_heads": dims.n_text_head,
-        "encoder_layers": dims.n_audio_layer,
-        "decoder_layers": dims.n_text_layer,
-        "vocab_size": dims.n_vocab,
-        "encoder_ffn_dim": 4 * dims.n_audio_state,
-        "decoder_ffn_dim": 4 * dims.n_text_state,
+        **huggingface_sizes(dims),
         "activation_function": "gelu",
         "scale_embedding": False,
     }

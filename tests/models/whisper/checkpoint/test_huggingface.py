@@ -19,6 +19,7 @@ from max_whisper.errors import CheckpointError
 from max_whisper.models.whisper.checkpoint import load_checkpoint
 from max_whisper.models.whisper.checkpoint.huggingface import huggingface_name, sinusoids
 from max_whisper.models.whisper.dimensions import ModelDimensions
+from tests.models.whisper.checkpoint.sizes import huggingface_sizes
 
 Arrays = dict[str, np.ndarray]
 
@@ -33,17 +34,7 @@ def transformers_model() -> Iterator[Callable[..., Any]]:
     def build(dims: ModelDimensions, head: bool = True, **config: Any) -> Any:
         torch.manual_seed(11)
         settings = {
-            "num_mel_bins": dims.n_mels,
-            "max_source_positions": dims.n_audio_ctx,
-            "max_target_positions": dims.n_text_ctx,
-            "d_model": dims.n_audio_state,
-            "encoder_attention_heads": dims.n_audio_head,
-            "decoder_attention_heads": dims.n_text_head,
-            "encoder_layers": dims.n_audio_layer,
-            "decoder_layers": dims.n_text_layer,
-            "vocab_size": dims.n_vocab,
-            "encoder_ffn_dim": 4 * dims.n_audio_state,
-            "decoder_ffn_dim": 4 * dims.n_text_state,
+            **huggingface_sizes(dims),
             "init_std": 0.3,
             **config,
         }
