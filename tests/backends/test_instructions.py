@@ -27,7 +27,7 @@ def test_other_instructions_give_the_same_words(
 ) -> None:
     if instructions not in all_cpu_instructions():
         pytest.skip(f"this CPU has no {instructions}")
-    monkeypatch.setattr("max_whisper.runtime.compiling.cpu_instructions", lambda: instructions)
+    monkeypatch.setattr("max_whisper.models.whisper.compiled.cpu_instructions", lambda: instructions)
     model = max_whisper.load_model("nano", device="cpu", compute_type=compute_type)
     for path in RECORDINGS:
         expected, heard = reference.transcribe(path), model.transcribe(path)
