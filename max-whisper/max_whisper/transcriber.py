@@ -24,6 +24,7 @@ from max_whisper.options.loading import DEMONSTRATION_MODEL
 from max_whisper.options.transcribe import DEFAULT_BATCH_SIZE
 from max_whisper.progress import Progress, Step, silent
 from max_whisper.results import Segment, Transcription
+from max_whisper.runtime.forks import check_not_forked
 from max_whisper.transcription.tasks import (
     ChunkedTranscription,
     SequentialTranscription,
@@ -82,7 +83,11 @@ class TranscriptionStream(Iterator[Segment]):
 
 
 class Transcriber(ABC):
-    """A loaded model, as `load_model` gives it. Its methods may be called often, from one thread at a time."""
+    """A loaded model, as `load_model` gives it.
+
+    Any number of threads may call its methods: each gets what it gets alone. The threads take turns at the device,
+    window by window. A stream belongs to one thread at a time. A process forked from this one gets a DeviceError.
+    """
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.backend = loaded.backend  # 'max', 'hybrid' or 'torch'
@@ -118,6 +123,7 @@ class Transcriber(ABC):
             OptionError: an option that does not exist, a value or a combination that cannot be, or one that the model
                 or the backend does not have. It is raised before the recording is opened.
             AudioError: the recording cannot be read, holds no sound, or is shorter than 25 ms.
+            DeviceError: this process was forked from the one that loaded the model; start it with 'spawn'.
 
         Warns:
             AudioWarning: the file is damaged or cut short; what could be decoded is transcribed.
@@ -155,6 +161,7 @@ class Transcriber(ABC):
         Returns:
             An iterator over segments. Its `transcription()` gives what `transcribe` gives.
         """
+        check_not_forked()
         chosen = self._checked(TranscribeOptions.from_keywords(keywords, options).for_one_recording())
         return self._stream(open_samples(audio, sample_rate), chosen, progress or silent)
 
@@ -187,6 +194,7 @@ class Transcriber(ABC):
         """
         if isinstance(audios, (str, bytes, PathLike, np.ndarray)) or hasattr(audios, "read"):
             raise OptionError("audios: a list of recordings, got a single one; put it into a list, or use transcribe")
+        check_not_forked()
         chosen = TranscribeOptions.from_keywords(keywords, options)
         rate, progress = sample_rate, progress or silent
         if chosen.chunking == "vad":
@@ -211,6 +219,7 @@ class Transcriber(ABC):
             OptionError: the model knows English only, or `segments` is less than 1.
             AudioError: the recording cannot be read.
         """
+        check_not_forked()
         options = TranscribeOptions(language_detection_segments=segments)
         if not self.dims.is_multilingual:
             raise OptionError("language: an English-only model cannot detect languages; take one without .en")

@@ -7,6 +7,7 @@ of the text, silence, and now and then a token that must not be chosen.
 
 import zlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
@@ -97,6 +98,7 @@ class ScriptedModel:
     def __init__(self, script: Script) -> None:
         self.script = script
         self.dims = script.dims
+        self.turns = nullcontext()  # each test has its model to itself
         self.log10_mel: Log10Mel = log10_mel
         self.n_encoded = 0  # calls
         self.batches: list[int] = []  # windows of each decoder started

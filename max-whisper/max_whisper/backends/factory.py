@@ -17,6 +17,7 @@ from max_whisper.models.whisper.checkpoint import (
 )
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.progress import Progress, silent
+from max_whisper.runtime.forks import note_loading
 from max_whisper.runtime.threads import pool_of
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def load_backend(
 
     Raises CheckpointError, DeviceError or OptionError. The device is chosen first: a model may take long to download.
     """
+    note_loading()
     if backend == "torch":
         return _load_reference(model, device, threads, progress)
     selected = _graph_device(device, threads, for_pytorch=backend == "hybrid")
@@ -76,6 +78,7 @@ def load_backend(
 
 def compile_backend(model: str | Path, device: str, compute_type: str, progress: Progress = silent) -> Path:
     """Compile what backend `max` needs for a model, unless it is in the cache; the file there. No weights are read."""
+    note_loading()
     selected = _graph_device(device, threads=0, for_pytorch=False)
     from max_whisper.models.whisper.compiled import compile_ahead
 

@@ -14,6 +14,7 @@ from max_whisper.backends.word_alignment import WordAligner, on_device
 from max_whisper.models.whisper.compiled import LoadedGraphs
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.runtime.devices import Device
+from max_whisper.runtime.turns import turns_at
 
 
 @dataclass
@@ -36,6 +37,7 @@ class GraphModel(ABC):
         self.dims = dims
         self.compute_type = compute_type  # of the products: `float32`, `bfloat16` or `int8`
         self.log10_mel: Log10Mel = CompiledLog10Mel(graphs.log10_mel)
+        self.turns = turns_at(device.name)
         self._device = device.driver
         self._encoder = graphs.encoder
         self._cross_attention = graphs.cross_attention

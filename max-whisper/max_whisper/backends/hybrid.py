@@ -19,6 +19,7 @@ class HybridModel:
     def __init__(self, checkpoint: Checkpoint, device: Device, encoder: GraphModel) -> None:
         """encoder: the checkpoint on MAX. Raises DeviceError where PyTorch cannot use the device."""
         self.dims = checkpoint.dims
+        self.turns = encoder.turns
         self._device = device.driver
         self._decoder = TorchModel(reference_model(checkpoint, select_torch_device(device.name)))
         self._encoder = encoder

@@ -5,6 +5,7 @@ A `TextDecoder` is told the prompts and the rules once and gives whole texts.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -57,6 +58,15 @@ class SpeechModel(Protocol):
     @property
     def log10_mel(self) -> Log10Mel:
         """What computes the frames of its windows; see `audio.log_mel.log10_mel`."""
+        ...
+
+    @property
+    def turns(self) -> AbstractContextManager[None]:
+        """A turn at the model's device, for `with`: whoever computes on the model from several threads takes one.
+
+        It is kept from the first call of a decoder's state to the last, because there is one KV cache. Features and
+        CrossAttention belong to the caller and need no turn.
+        """
         ...
 
     def encode(self, log_mel: np.ndarray) -> AudioFeatures:

@@ -7,6 +7,7 @@ from max import driver, engine
 
 from max_whisper.audio import Samples
 from max_whisper.audio.log_mel import LogMel, hann_window, mel_filters
+from max_whisper.runtime.forks import check_not_forked
 
 
 class CompiledLog10Mel:
@@ -16,7 +17,12 @@ class CompiledLog10Mel:
         self._graph = graph
 
     def __call__(self, samples: Samples, n_mels: int) -> LogMel:
-        """The frames that lie whole in at least 400 samples, on all threads: float32 [n_mels, frames]."""
+        """The frames that lie whole in at least 400 samples, on all threads: float32 [n_mels, frames].
+
+        Several threads may call it at once, with no turn: nothing of a call is kept. Raises DeviceError in a process
+        that was forked from the one that loaded the graph.
+        """
+        check_not_forked()
         (values,) = self._graph.execute(driver.Buffer.from_numpy(np.ascontiguousarray(samples)), *_constants(n_mels))
         return values.to_numpy()
 

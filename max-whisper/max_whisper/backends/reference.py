@@ -12,6 +12,7 @@ from max_whisper.errors import DeviceError
 from max_whisper.models.whisper.checkpoint import Checkpoint
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.runtime.devices import check_device_name
+from max_whisper.runtime.turns import turns_at
 
 try:
     import torch
@@ -55,6 +56,7 @@ class TorchModel:
 
     def __init__(self, model: whisper.Whisper) -> None:
         self.dims = ModelDimensions(**asdict(model.dims))
+        self.turns = turns_at("cpu" if model.device.type == "cpu" else "gpu")
         self.log10_mel: Log10Mel = log10_mel
         self._model = model
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
@@ -64,10 +66,11 @@ class TorchModel:
 
         seed: of PyTorch's random numbers. options: openai-whisper's keywords.
         """
-        self.release()
-        torch.manual_seed(seed)
-        result: dict[str, Any] = whisper.transcribe(self._model, audio, fp16=False, verbose=None, **options)
-        return result
+        with self.turns:
+            self.release()
+            torch.manual_seed(seed)
+            result: dict[str, Any] = whisper.transcribe(self._model, audio, fp16=False, verbose=None, **options)
+            return result
 
     @torch.no_grad()
     def encode(self, log_mel: np.ndarray) -> torch.Tensor:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from max_whisper.runtime.devices import Device
 from max_whisper.runtime.files import replacing_in_cache
 from max_whisper.runtime.graph_sources import graph_sources
 from max_whisper.runtime.kernels import KERNELS, packaged_kernels
+
+_one_session = threading.RLock()  # the environment is the process', and a compile takes all cores
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,8 @@ def compiled_dir() -> Path:
 
 @contextmanager
 def compile_session(device: Device) -> Iterator[engine.InferenceSession]:
-    """A session of MAX on a device. The environment is as before when the block ends."""
-    with _environment_restored():
+    """A session of MAX on a device, one at a time. The environment is as before when the block ends."""
+    with _one_session, _environment_restored():
         yield engine.InferenceSession(devices=[device.driver])
 
 

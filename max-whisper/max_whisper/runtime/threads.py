@@ -1,6 +1,7 @@
 """How many threads a process computes with, and which CPUs it takes for them."""
 
 import os
+import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from itertools import zip_longest
@@ -10,6 +11,7 @@ from max_whisper.errors import OptionError
 
 _TASKS = Path("/proc/self/task")  # a folder for each thread
 _pool: int | None = None  # the most threads of MAX's pool, once it has been made
+_one_pool = threading.RLock()
 
 
 @contextmanager
@@ -22,6 +24,11 @@ def pool_of(threads: int) -> Iterator[None]:
 
     Raises OptionError where the pool is there already with another number, and where the system is not Linux.
     """
+    with _one_pool:
+        yield from _pool_of(threads)
+
+
+def _pool_of(threads: int) -> Iterator[None]:
     global _pool
     if _pool is not None and threads not in (0, _pool):
         raise OptionError(f"threads: a process chooses once, with its first model: {_pool} here, got {threads}")

@@ -77,9 +77,21 @@ class Batch:
                 active = [slot for slot in active if slot.request is not None]
             if not active:
                 return
-            for slot, answer in self._answers(active):
+            for slot, answer in self._in_turns(self._answers(active)):
                 yield from _go_on(slot, answer)
             active = [slot for slot in active if slot.request is not None]
+
+    def _in_turns(self, answers: Iterator[tuple[_Active, Any]]) -> Iterator[tuple[_Active, Any]]:
+        """The answers, each computed in a turn at the device, which is over before the answer is used.
+
+        So a stream that is left half-read keeps no turn.
+        """
+        while True:
+            with self._model.turns:
+                answer = next(answers, None)
+            if answer is None:
+                return
+            yield answer
 
     def _answers(self, active: Sequence[_Active]) -> Iterator[tuple[_Active, Any]]:
         """The answers to one kind of request: alignments before the next windows take the features' place."""

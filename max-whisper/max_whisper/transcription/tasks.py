@@ -188,8 +188,9 @@ def detect_spoken_language(model: SpeechModel, log_mel: LogMelWindows, options: 
     tokenizer = get_tokenizer(model.dims.is_multilingual, num_languages=model.dims.num_languages)
     windows = []
     for seek in range(0, max(1, log_mel.content_frames), N_FRAMES)[: options.language_detection_segments]:
-        features = model.encode(np.ascontiguousarray(log_mel.window(seek, N_FRAMES)[None]))
-        windows += language_probabilities(model, features, 1, tokenizer)
+        window = np.ascontiguousarray(log_mel.window(seek, N_FRAMES)[None])
+        with model.turns:
+            windows += language_probabilities(model, model.encode(window), 1, tokenizer)
     return mean_probabilities(windows)
 
 

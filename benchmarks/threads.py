@@ -1,0 +1,111 @@
+"""One model in several threads: whether each transcription is what it is alone, and what the threads cost.
+
+    python -m benchmarks.threads --model nano --compute-types float32,int8 --json threads.json
+
+The same transcriptions, of recordings and options drawn at random, are made one after the other and by the threads,
+in turn, and compared: text, tokens and times. Then the threads do so again between streams that are left half-read.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import max_whisper
+from max_whisper.diagnostics.machine import machine
+from max_whisper.results import Transcription
+from max_whisper.transcriber import Transcriber
+
+AUDIO = Path(__file__).resolve().parents[1] / "audio_samples"
+NAMES = ("greeting.ogg", "directions.mp3", "reminder.m4a", "dialogue.flac", "numbers.flac", "weather.flac")
+OPTIONS: tuple[dict[str, Any], ...] = ({}, {"beam_size": 5})
+
+
+def measure(
+    model: Transcriber, compute_type: str, recordings: Sequence[Path], jobs: int, threads: int, rounds: int
+) -> dict[str, Any]:
+    """Seconds one after the other and in threads, the medians of rounds, and how many transcriptions differ."""
+    chance = random.Random(0)
+    tasks = [(chance.choice(recordings), chance.choice(OPTIONS)) for _ in range(jobs)]
+    alone = [model.transcribe(audio, **options) for audio, options in tasks]  # warms up, too
+
+    def transcribe(number: int) -> Transcription:
+        audio, options = tasks[number]
+        return model.transcribe(audio, **options)
+
+    def between_streams(number: int) -> Transcription:
+        audio, options = tasks[-1 - number]
+        next(model.stream(audio, **options), None)
+        return transcribe(number)
+
+    serial, together, n_different = [], [], 0
+    for _ in range(rounds):
+        seconds, heard = _timed(lambda: [transcribe(number) for number in range(jobs)])
+        serial.append(seconds)
+        seconds, heard = _timed(lambda: _in_threads(transcribe, jobs, threads))
+        together.append(seconds)
+        n_different += sum(ours != other for ours, other in zip(heard, alone, strict=True))
+    heard = _in_threads(between_streams, jobs, threads)
+    return {
+        "compute_type": compute_type,
+        "transcriptions": jobs,
+        "threads": threads,
+        "rounds": rounds,
+        "serial_s": statistics.median(serial),
+        "threads_s": statistics.median(together),
+        "different": n_different,
+        "different_between_streams": sum(ours != other for ours, other in zip(heard, alone, strict=True)),
+    }
+
+
+def _in_threads(task: Callable[[int], Transcription], jobs: int, threads: int) -> list[Transcription]:
+    ready = threading.Barrier(threads)
+    with ThreadPoolExecutor(threads, initializer=ready.wait) as pool:
+        return list(pool.map(task, range(jobs)))
+
+
+def _timed(run: Callable[[], list[Transcription]]) -> tuple[float, list[Transcription]]:
+    start = time.perf_counter()
+    outcome = run()
+    return time.perf_counter() - start, outcome
+
+
+def main() -> int:
+    """Measure; returns 1 where a transcription differs."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.threads", description=__doc__)
+    add = parser.add_argument
+    add("--model", default="nano", help="as for load_model (default: %(default)s)")
+    add("--compute-types", default="float32,int8", help="with commas (default: %(default)s)")
+    add("--threads", type=int, default=8, help="(default: %(default)s)")
+    add("--transcriptions", type=int, default=400, help="(default: %(default)s)")
+    add("--rounds", type=int, default=1, help="(default: %(default)s)")
+    add("--json", metavar="FILE", help="write the results to FILE")
+    arguments = parser.parse_args()
+    results = []
+    for compute_type in arguments.compute_types.split(","):
+        model = max_whisper.load_model(arguments.model, device="cpu", compute_type=compute_type)
+        recordings = [AUDIO / name for name in NAMES]
+        result = measure(model, compute_type, recordings, arguments.transcriptions, arguments.threads, arguments.rounds)
+        results.append(result)
+        share = result["threads_s"] / result["serial_s"]
+        print(
+            f"{compute_type}: of {result['transcriptions']} transcriptions in {result['threads']} threads "
+            f"{result['different']} differ, between streams left half-read {result['different_between_streams']}; "
+            f"the threads take {share:.2f} of the {result['serial_s']:.1f} s one after the other",
+            flush=True,
+        )
+    if arguments.json:
+        report = {"command": " ".join(sys.argv), "machine": machine(), "model": arguments.model, "results": results}
+        Path(arguments.json).write_text(json.dumps(report, indent=1) + "\n")
+    return int(any(result["different"] or result["different_between_streams"] for result in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
