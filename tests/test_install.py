@@ -17,7 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
+import numpy as np
 import pytest
+import torch
+import transformers
+
+from max_whisper.models.whisper.checkpoint import load_checkpoint
+from max_whisper.models.whisper.checkpoint.huggingface import huggingface_name
+from tests.models.whisper.checkpoint.sizes import huggingface_sizes
+from tests.models.whisper.checkpoint.writing import write_bin
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "audio_samples"
@@ -233,6 +241,46 @@ print(" ".join(word.word.strip() for segment in result.segments for word in segm
     assert done.returncode == 0, done.stderr
     words = (SAMPLES / "digits.txt").read_text().strip()
     assert [line.lower().strip(".") for line in done.stdout.splitlines()] == [words, words]
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """nano's weights in each published format, as PyTorch and transformers write them."""
+    nano = load_checkpoint("nano")
+    weights = {name: torch.from_numpy(np.array(nano.weights.stored(name))) for name in nano.weights}
+    folder = tmp_path_factory.mktemp("published")
+    content = {"dims": nano.dims.to_dict(), "model_state_dict": weights}
+    torch.save(content, folder / "zip.pt")
+    torch.save(content, folder / "legacy.pt", _use_new_zipfile_serialization=False)
+
+    config = transformers.WhisperConfig(**huggingface_sizes(nano.dims))
+    model = transformers.WhisperForConditionalGeneration(config).half()
+    named = {f"model.{huggingface_name(name)}": tensor for name, tensor in weights.items()}
+    missing, unexpected = model.load_state_dict(named, strict=False)
+    assert (missing, unexpected) == (["proj_out.weight"], [])
+    model.save_pretrained(folder / "safetensors")
+    model.save_pretrained(folder / "safetensors-in-parts", max_shard_size="5MB")
+    tensors = model.state_dict()
+    for name, shards in (("bin", 1), ("bin-in-parts", 3)):
+        shutil.copytree(folder / "safetensors", folder / name)
+        (folder / name / "model.safetensors").unlink()
+        write_bin(folder / name, tensors, shards)
+    return sorted(folder.iterdir())
+
+
+def test_the_installed_library_reads_every_published_format(
+    installed: Installed, published: list[Path], tmp_path: Path
+) -> None:
+    program = f"""
+import max_whisper
+for path in {[str(path) for path in published]!r}:
+    print(max_whisper.load_model(path).transcribe({str(SAMPLES / "digits.flac")!r}).text)
+"""
+    done = installed.run("python", "-c", program, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    words = (SAMPLES / "digits.txt").read_text().strip()
+    assert len(published) == 6
+    assert [line.lower().strip(" .") for line in done.stdout.splitlines()] == [words] * 6
 
 
 def test_the_installed_program_says_what_the_reference_needs(installed: Installed, tmp_path: Path) -> None:
