@@ -24,21 +24,7 @@ if TYPE_CHECKING:
     import av
 
 # Containers that say when a packet is heard. For others FFmpeg adds up how long the packets are.
-_TIME_STAMPED = {
-    "asf",
-    "avi",
-    "dash",
-    "flv",
-    "hls",
-    "live_flv",
-    "matroska",
-    "mov",
-    "mpeg",
-    "mpegts",
-    "mxf",
-    "nut",
-    "ogg",
-}
+_TIME_STAMPED = frozenset(["asf", "dash", "flv", "hls", "matroska", "mov", "mpeg", "mpegts", "mxf", "nut", "ogg"])
 _PIECE = 1 << 16  # samples that the resampler gives at once: 4 s at 16 kHz
 
 
@@ -86,10 +72,12 @@ def decoded(
     if not has_samples:
         if isinstance(state.failure, PermissionError):
             raise AudioError(not_permitted(name)) from state.failure
+        if isinstance(state.failure, AudioError):
+            raise state.failure
         if state.failure is not None:
             raise AudioError(unreadable(name)) from state.failure
         raise AudioError(f"{name} has no samples: nothing in its audio stream can be decoded; record or copy it again")
-    if state.failure is not None:
+    if state.failure is not None and not isinstance(state.failure, AudioError):
         state.lost_packets += 1
     if state.declared_end is not None and state.declared_end - max(state.end, state.end_of_others) > 0.5:
         damaged(
@@ -179,7 +167,11 @@ def _sound(
         try:
             # Titles in a file's metadata need not be valid text for its sound to be.
             with av.open(cast("str | BinaryIO", part), metadata_errors="ignore", options=options) as container:
-                stream = _audio_stream(container, name)
+                try:
+                    stream = _audio_stream(container, name)
+                except AudioError as error:
+                    state.failure = error  # unless another link has sound
+                    continue
                 state.declared_end = _declared_end(container, stream, file)
                 frames = _frames(container, stream, state)
                 if isinstance(part, Link) and stream.codec_context.name == "flac" and len(container.streams) == 1:

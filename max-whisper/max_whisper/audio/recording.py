@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from max_whisper.audio.byte_streams import ForwardView, KeptBytes, View
 from max_whisper.audio.constants import N_FFT, N_SAMPLES, SAMPLE_RATE
 from max_whisper.audio.ffmpeg import decoded, not_permitted, resampled_blocks
-from max_whisper.audio.url import is_url, opened_url, shown
+from max_whisper.audio.url import is_url, no_such_file, opened_url, shown_url
 from max_whisper.errors import AudioError, OptionError
 
 Audio = str | Path | IO[bytes] | np.ndarray  # what a recording may be given as
@@ -287,7 +287,7 @@ class _UrlRecording(_PipeRecording):
     """What a server sends to the first pass."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(f"'{shown(url)}'")
+        super().__init__(f"'{shown_url(url)}'")
         self._url = url
 
     def _connected(self) -> IO[bytes]:
@@ -315,7 +315,7 @@ def _path_recording(path: Path) -> _FileRecording:
     except PermissionError as error:
         raise AudioError(not_permitted(name)) from error
     except (OSError, ValueError) as error:
-        raise AudioError(f"no such file: {name}; check the path") from error
+        raise AudioError(no_such_file(str(path))) from error
     if stat.S_ISDIR(status.st_mode):
         raise AudioError(f"{name} is a folder; give a recording in it")
     if not stat.S_ISREG(status.st_mode):

@@ -22,7 +22,7 @@ _JITTER = 0.1
 _RESTART = 10.0
 _CONFIRMATION = 0.5  # seconds of sound that have to follow a leap before it is believed: a damaged stamp leaps back
 _LONGEST = 3600.0  # seconds of silence, all gaps together, where no header declares how long the recording is
-_BEYOND = 60.0  # seconds after the end that a header declares at which there may still be sound
+_BEYOND = 1.0  # seconds after the end that a header declares, which may be rounded, at which there may be sound
 
 
 def on_timeline(

@@ -7,6 +7,7 @@ and each pass over a recording would fetch it again.
 from __future__ import annotations
 
 import base64
+import re
 from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -29,14 +30,22 @@ def is_url(name: str) -> bool:
     return name.lower().startswith(_SCHEMES)
 
 
-def file_name(url: str) -> str:
+def no_such_file(name: str) -> str:
+    """What is said of a path at which there is nothing."""
+    is_address = re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", name)
+    return f"no such file: '{name}'; {'an address begins with http:// or https://' if is_address else 'check the path'}"
+
+
+def url_file_name(url: str) -> str:
     """The last part of an address's path, or its host: `talk.mp3` of `https://example.org/talk.mp3?id=3`."""
-    parts = urlsplit(url)
-    return unquote(parts.path.rstrip("/").rpartition("/")[2]).replace("/", "_") or parts.hostname or "recording"
+    parts = re.split("[?#]", shown_url(url), maxsplit=1)[0].split("/")
+    return unquote(next(part for part in (*parts[:2:-1], parts[2], "recording") if part)).replace("/", "_")
 
 
-def shown(url: str) -> str:
-    """The address without a password that may be in it."""
+def shown_url(url: str) -> str:
+    """An address without the password that may be in it; any other name as it is."""
+    if not is_url(url):
+        return url
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
@@ -52,7 +61,7 @@ def opened_url(url: str) -> IO[bytes]:
     from urllib.error import HTTPError, URLError
     from urllib.request import Request
 
-    name = f"'{shown(url)}'"
+    name = f"'{shown_url(url)}'"
     try:
         parts = urlsplit(url)
         request = Request(_ascii(parts), headers={"User-Agent": f"max-whisper/{__version__}"})
@@ -67,7 +76,11 @@ def opened_url(url: str) -> IO[bytes]:
         response.check_is_recording(name)
     except HTTPError as error:
         error.close()
-        remedy = "give https://user:password@host/..., or download it first" if error.code in (401, 403) else "check it"
+        remedy = (
+            "give https://user:password@host/..., or download it first"
+            if error.code in (401, 403)
+            else "check the address"
+        )
         reason = f"{error.code} {one_line(error.reason)}".strip()
         raise AudioError(f"{name}: the server answers {reason}; {remedy}") from error
     except (OSError, HTTPException) as error:
@@ -81,7 +94,7 @@ class _Response:
     """The body of an answer. Bytes come as soon as they are there, so a live source is decoded as it goes on."""
 
     def __init__(self, response: HTTPResponse) -> None:
-        self.name = file_name(response.url)  # FFmpeg looks at its ending
+        self.name = url_file_name(response.url)  # FFmpeg looks at its ending
         self._response = response
         length = response.headers.get("Content-Length", "")
         self._length = int(length) if length.isdecimal() else None
