@@ -224,16 +224,18 @@ def _declared_end(
 ) -> float | None:
     """The time in seconds at which the file's header says that the sound ends; None where it is only an estimate."""
     kind = _kind(container)
-    if kind in ("wav", "w64", "caf"):
+    if kind in ("wav", "w64", "caf") or (kind == "avi" and len(container.streams) > 1):
         seconds = _header_seconds(file)
-        if seconds is not None or kind == "caf":
+        if seconds is not None or kind in ("caf", "avi"):
             return seconds
-    if kind in ("matroska", "flv", "avi"):
+    if kind in ("matroska", "flv"):
         # Some count it from 0, some from the start.
         return None if _possible_end(container, stream) is None else container.duration / 1e6
     # FFmpeg estimates an MP3's duration from its bit rate unless there is a LAME header, which also delays the start.
     has_duration = kind in ("flac", "wav", "w64", "aiff", "au", "mov") or (kind == "mp3" and stream.start_time)
-    if has_duration and stream.duration and stream.time_base:
+    # As SoX writes AIFF to a pipe, whose length it cannot know.
+    is_unknown = kind == "aiff" and (stream.duration or 0) * 2 * stream.codec_context.channels >= 0x7F000000
+    if has_duration and not is_unknown and stream.duration and stream.time_base:
         return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
     return None
 
@@ -243,9 +245,7 @@ def _possible_end(container: av.container.InputContainer, stream: av.AudioStream
     kind = _kind(container)
     # Where Matroska's header has no duration, FFmpeg estimates that of every stream from the bit rate.
     is_estimate = kind == "matroska" and stream.duration is not None
-    # AVI has no times: a gap in the sound is a count of frames, which its length has and its frames have not.
-    is_counted = kind == "avi" and len(container.streams) == 1
-    if kind not in ("matroska", "mov", "flv", "avi") or is_estimate or is_counted or not container.duration:
+    if kind not in ("matroska", "mov", "flv") or is_estimate or not container.duration:
         return None
     return ((container.start_time or 0) + container.duration) / 1e6
 
