@@ -137,7 +137,7 @@ class TestPasses:
     @pytest.mark.parametrize("in_memory", [1 << 24, 1 << 10])
     @pytest.mark.parametrize("name", ["16k.wav", "44k.wav", "talk.mp3"])
     def test_pipes(self, recordings: Path, name: str, in_memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("max_whisper.audio.recording._IN_MEMORY", in_memory)
+        monkeypatch.setattr("max_whisper.audio.byte_streams._IN_MEMORY", in_memory)
         expected = load_audio(recordings / name)
         with subprocess.Popen(["cat", str(recordings / name)], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
@@ -191,7 +191,7 @@ class TestPasses:
         )
 
     def test_a_pipe_leaves_no_file_behind(self, recordings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("max_whisper.audio.recording._IN_MEMORY", 1 << 10)
+        monkeypatch.setattr("max_whisper.audio.byte_streams._IN_MEMORY", 1 << 10)
         source = open_samples(OnlyForward((recordings / "16k.wav").read_bytes()))  # type: ignore[arg-type]
         all_of(source)
         with warnings.catch_warnings():

@@ -10,32 +10,30 @@ import io
 import operator
 import os
 import stat
-import sys
-import tempfile
 import warnings
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from max_whisper.audio.byte_streams import ForwardView, KeptBytes, View
 from max_whisper.audio.constants import N_FFT, N_SAMPLES, SAMPLE_RATE
 from max_whisper.audio.ffmpeg import decoded, not_permitted, resampled_blocks
+from max_whisper.audio.url import is_url, no_such_file, opened_url, shown_url
 from max_whisper.errors import AudioError, OptionError
 
 Audio = str | Path | IO[bytes] | np.ndarray  # what a recording may be given as
 Samples = NDArray[np.float32]  # [n] in [-1, 1] at 16 kHz, mono
 
 _BLOCK = 1 << 16  # samples in a block, 4 s
-# The first bytes of WAV, FLAC, Ogg and Matroska, whose samples are the same where nothing can be sought. Of an MP3 the
-# size decides which samples at its end are padding, and the index of an MP4 may stand at its end.
+# How WAV, FLAC, Ogg and Matroska begin, whose samples are the same where nothing can be sought. Of an MP3 the size
+# decides which samples at its end are padding, and the index of an MP4 may stand at its end.
 _DECODED_FORWARD = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"\x1aE\xdf\xa3")
-_PIPE_CHUNK = 1 << 16  # bytes of a pipe that are read at once
-_IN_MEMORY = 16 << 20  # bytes of a pipe that are kept in memory; of a longer one all are in a temporary file
 
 
 class AudioWarning(UserWarning):
@@ -50,7 +48,8 @@ def load_audio(source: Audio, sample_rate: int | None = None) -> Samples:
     Of several audio streams it is the default one, then the one with the most channels, then the first.
 
     Args:
-        source: the path of an audio or video file; or a file object opened in binary mode, read from where it stands;
+        source: the path of an audio or video file; or its address, which begins with http:// or https://; or a file
+            object opened in binary mode, read from where it stands;
             or a 1-D array, float32 or float64 in [-1, 1] or int16.
         sample_rate: of an array, in Hz; 16 kHz where it is not given. A file says its own.
 
@@ -197,8 +196,8 @@ class _FileRecording(Recording):
             self._check_unchanged()
 
     @abstractmethod
-    def _opened(self) -> str | BinaryIO:
-        """What FFmpeg is to open for a pass."""
+    def _opened(self) -> str | ForwardView:
+        """What FFmpeg is to open for a pass: an absolute path, or bytes."""
 
     def _check_unchanged(self) -> None:
         """Raises AudioError where a pass would not give what an earlier one did."""
@@ -217,7 +216,7 @@ class _DiskRecording(_FileRecording):
         self._path = path
         self._state: tuple[int, int, int] | None = None  # when the first pass came to its end
 
-    def _opened(self) -> str | BinaryIO:
+    def _opened(self) -> str | ForwardView:
         self._check_unchanged()
         # FFmpeg takes what stands before a colon in a relative path for a protocol ('12:30.wav').
         return str(self._path)
@@ -242,130 +241,63 @@ class _ObjectRecording(_FileRecording):
         self._file = file
         self._start = file.tell()
 
-    def _opened(self) -> str | BinaryIO:
+    def _opened(self) -> str | ForwardView:
         if getattr(self._file, "closed", False):
             raise AudioError(f"{self.name} was closed before it was transcribed; keep it open until then")
-        return cast(BinaryIO, _View(self._file, self._start, self._file))
+        return View(self._file, self._start, self._file)
 
 
 class _PipeRecording(_FileRecording):
     """What can be read only once: its bytes are kept, as they come, for the passes over it."""
 
-    def __init__(self, name: str, file: IO[bytes] | Path) -> None:
+    def __init__(self, name: str, file: IO[bytes] | None = None) -> None:
         super().__init__(name)
         self._file = file
-        self._kept: _KeptBytes | None = None
+        self._kept: KeptBytes | None = None
 
-    def _opened(self) -> str | BinaryIO:
+    def _opened(self) -> ForwardView:
         if self._kept is None:
-            try:
-                file = self._file.open("rb") if isinstance(self._file, Path) else self._file
-            except PermissionError as error:
-                raise AudioError(not_permitted(self.name)) from error
-            if isinstance(self._file, Path):
-                weakref.finalize(self, file.close)
-            self._kept = _KeptBytes(file, self.name, self._warn_of_damage)
-        view = _ForwardView if self._kept.starts_with(_DECODED_FORWARD) else _View
-        return cast(BinaryIO, view(self._kept, 0, self._file))
+            if self._file is None:
+                self._file = self._connected()
+                weakref.finalize(self, self._file.close)
+            self._kept = KeptBytes(self._file, self.name, self._warn_of_damage)
+        forward = ForwardView(self._kept, 0, self._file)
+        return forward if forward.peek(0, 4) in _DECODED_FORWARD else View(self._kept, 0, self._file)
+
+    def _connected(self) -> IO[bytes]:
+        """What is to be read, where it was not given open."""
+        raise NotImplementedError
 
 
-class _KeptBytes:
-    """The bytes of a pipe as a file that can go back. They are read as they are asked for, and kept.
+class _NamedPipeRecording(_PipeRecording):
+    """A pipe or a device in a folder, which is opened by the first pass."""
 
-    So a recording can be decoded while it is still being written.
-    """
+    def __init__(self, name: str, path: Path) -> None:
+        super().__init__(name)
+        self._path = path
 
-    def __init__(self, file: IO[bytes], name: str, warn_of_damage: Callable[[str], None]) -> None:
-        self._file = file
-        self._name = name
-        self._warn_of_damage = warn_of_damage
-        self._kept = cast(BinaryIO, tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115
-        self._n_kept = 0
-        self._is_whole = False
-        weakref.finalize(self, self._kept.close)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        if whence == os.SEEK_END:
-            self._keep(sys.maxsize)
-        return self._kept.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._kept.tell()
-
-    def read(self, size: int) -> bytes:
-        """The next bytes, `size` of them unless the pipe ends before."""
-        position = self._kept.tell()
-        self._keep(position + size)
-        self._kept.seek(position)
-        return self._kept.read(size)
-
-    def starts_with(self, beginnings: tuple[bytes, ...]) -> bool:
-        """Whether the first bytes are one of these."""
-        longest = max(map(len, beginnings))
-        self._kept.seek(0)
-        return self.read(longest).startswith(beginnings)
-
-    def _keep(self, length: int) -> None:
-        """Read the pipe until so many of its bytes are kept, or to its end."""
-        while not self._is_whole and self._n_kept < length:
-            try:
-                chunk = self._file.read(_PIPE_CHUNK)
-            except OSError as error:
-                if self._n_kept:
-                    reason = error.strerror or error
-                    self._warn_of_damage(f"{self._name} could not be read to its end ({reason}); what came is used")
-                chunk = b""
-            self._is_whole = not chunk
-            try:
-                self._kept.seek(0, os.SEEK_END)
-                self._kept.write(chunk)
-            except OSError as error:
-                reason = f"{error.strerror or error}; set TMPDIR to a folder with room for it"
-                raise AudioError(f"cannot keep {self._name} in a temporary file: {reason}") from error
-            self._n_kept += len(chunk)
-
-
-class _ForwardView:
-    """A file object from `start` on, with a position of its own, so that several passes over it do not meet.
-
-    It cannot go back, so FFmpeg reads it in order and no further than it must.
-    """
-
-    def __init__(self, file: BinaryIO | _KeptBytes, start: int, named: object) -> None:
-        self.name = str(getattr(named, "name", "<none>"))  # FFmpeg looks at its ending
-        self._file = file
-        self._start = start
-        self._position = 0
-
-    def read(self, size: int) -> bytes:
+    def _connected(self) -> IO[bytes]:
         try:
-            self._file.seek(self._start + self._position)
-            chunk = self._file.read(size)
-        except (OSError, AudioError):
-            raise
-        except Exception as error:  # a file object can be anybody's: one over a network has errors of its own
-            raise OSError(f"{type(error).__name__}: {error}") from error
-        self._position += len(chunk)
-        return chunk
-
-    def tell(self) -> int:
-        return self._position
+            return self._path.open("rb")
+        except PermissionError as error:
+            raise AudioError(not_permitted(self.name)) from error
 
 
-class _View(_ForwardView):
-    """A file object from `start` on that can go back."""
+class _UrlRecording(_PipeRecording):
+    """What a server sends to the first pass."""
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        if whence == os.SEEK_END:
-            self._file.seek(offset, os.SEEK_END)
-            self._position = self._file.tell() - self._start
-        else:
-            self._position = offset + (self._position if whence == os.SEEK_CUR else 0)
-        return self._position
+    def __init__(self, url: str) -> None:
+        super().__init__(f"'{shown_url(url)}'")
+        self._url = url
+
+    def _connected(self) -> IO[bytes]:
+        return opened_url(self._url)
 
 
 def _file_recording(source: object) -> _FileRecording:
     """Whatever can be known of a file before it is decoded is checked."""
+    if isinstance(source, str) and is_url(source):
+        return _UrlRecording(source)
     if isinstance(source, (str, os.PathLike)):
         return _path_recording(Path(source))
     if not hasattr(source, "read"):
@@ -383,11 +315,11 @@ def _path_recording(path: Path) -> _FileRecording:
     except PermissionError as error:
         raise AudioError(not_permitted(name)) from error
     except (OSError, ValueError) as error:
-        raise AudioError(f"no such file: {name}; check the path") from error
+        raise AudioError(no_such_file(str(path))) from error
     if stat.S_ISDIR(status.st_mode):
         raise AudioError(f"{name} is a folder; give a recording in it")
     if not stat.S_ISREG(status.st_mode):
-        return _PipeRecording(name, path)
+        return _NamedPipeRecording(name, path)
     if status.st_size == 0:
         raise AudioError(f"{name} is empty (0 bytes); record, copy or download it again")
     return _DiskRecording(name, path.absolute())

@@ -155,7 +155,9 @@ def _add_compile(parser: CommandParser) -> None:
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [OPTION ...] FILE [FILE ...]"
-    parser.add_argument("files", nargs="+", metavar="FILE", help="audio or video file; - is standard input")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="audio or video file, or its http(s) address; - is standard input"
+    )
 
 
 def _as_vad_option(option: Option) -> Option:

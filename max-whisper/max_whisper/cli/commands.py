@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from max_whisper.audio.url import is_url, no_such_file, shown_url, url_file_name
 from max_whisper.cli.arguments import (
     LOADING,
     STANDARD_INPUT,
@@ -181,7 +182,7 @@ def models(**_: Any) -> int:
 class Recording:
     """One of the FILE arguments."""
 
-    name: str  # as it was given; `stdin` for standard input
+    name: str  # as it was given, an address without its password; `stdin` for standard input
     audio: str | BinaryIO
 
 
@@ -198,8 +199,9 @@ class FileErrors:
         found = []
         for recording in recordings:
             with self.reported():
-                if isinstance(recording.audio, str) and not os.path.exists(recording.audio):  # noqa: PTH110
-                    raise AudioError(f"no such file: '{recording.audio}'; check the path")
+                audio = recording.audio
+                if isinstance(audio, str) and not is_url(audio) and not os.path.exists(audio):  # noqa: PTH110
+                    raise AudioError(no_such_file(audio))
                 found.append(recording)
         return found
 
@@ -225,7 +227,10 @@ def _recordings(files: Sequence[str]) -> list[Recording]:
         raise WrongOptionError(
             "-: nothing is piped into standard input; do so: cat talk.mp3 | max-whisper transcribe -"
         )
-    return [Recording("stdin", sys.stdin.buffer) if file == STANDARD_INPUT else Recording(file, file) for file in files]
+    return [
+        Recording("stdin", sys.stdin.buffer) if file == STANDARD_INPUT else Recording(shown_url(file), file)
+        for file in files
+    ]
 
 
 def _check(options: dict[str, Any]) -> TranscribeOptions:
@@ -265,13 +270,18 @@ def _load(console: ConsoleProgress, loading: dict[str, Any]) -> Transcriber:
 
 def _bar(recording: Recording, console: ConsoleProgress) -> Callable[[Step], None]:
     """Shows how many seconds of a recording are done, beside its name."""
-    message = f"transcribing {Path(recording.name).name}"
+    message = f"transcribing {_file_name(recording.name)}"
 
     def progress(step: Step, /) -> None:
         console(replace(step, message=message) if step.unit == "s" else step)
 
     progress(Step(message, unit="s"))
     return progress
+
+
+def _file_name(name: str) -> str:
+    """A recording's name without its folders, or what stands before it in an address."""
+    return url_file_name(name) if is_url(name) else os.path.basename(name)  # noqa: PTH119
 
 
 def _language_name(code: str) -> str:
@@ -290,7 +300,7 @@ def _write_files(
     transcription: Transcription, folder: Path, file: str, output_format: str, subtitles: dict[str, Any]
 ) -> None:
     # The file's last suffix alone is replaced, as in openai-whisper: talk.v2.mp3 becomes talk.v2.srt.
-    name = os.path.splitext(os.path.basename(file))[0]  # noqa: PTH119, PTH122
+    name = os.path.splitext(_file_name(file))[0]  # noqa: PTH122
     for format in FORMATS if output_format == ALL_FORMATS else (output_format,):
         transcription.save(folder / f"{name}.{format}", **subtitles)
 
