@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from max_whisper.audio.channels import MixWatch, selected
+from max_whisper.audio.reading import ReadingOptions
+from max_whisper.audio.tracks import chosen_track
 from max_whisper.errors import AudioError
 
 if TYPE_CHECKING:
@@ -30,17 +33,25 @@ class _Decoded:
 
 
 def decoded(
-    file: str | BinaryIO, name: str, sample_rate: int, damaged: Callable[[str], None]
+    file: str | BinaryIO,
+    name: str,
+    sample_rate: int,
+    reading: ReadingOptions,
+    damaged: Callable[[str], None],
+    noticed: Callable[[str], None],
 ) -> Generator[NDArray[np.int16], None, None]:
     """The sound of a file, mixed to one channel, in pieces of int16 [n] at `sample_rate`.
 
     Args:
         file: an absolute path, or a file object with `read`, and with `seek` and `tell` where it can go back.
         name: of the file, in messages.
+        sample_rate: of the pieces, in Hz; `reading.sample_rate` is the one of raw samples.
+        reading: the track, the channel and the format; the channel that it names takes the place of the mix.
         damaged: called once, at the end, with a line about the damage to a file that could be read only in part.
+        noticed: called with a line about samples that are read as they are, and are not what they should be.
 
     Raises:
-        AudioError: the file cannot be read or holds no sound.
+        AudioError: the file cannot be read, holds no sound, or has no such track or channel.
     """
     import av
 
@@ -49,10 +60,15 @@ def decoded(
     declared_end = None
     try:
         # Titles in a file's metadata need not be valid text for its sound to be.
-        with av.open(file, metadata_errors="ignore") as container:
-            stream = _audio_stream(container, name)
+        with av.open(file, metadata_errors="ignore", **_raw(reading)) as container:
+            stream = _audio_stream(container, reading, name)
             declared_end = _declared_end(container, stream)
-            for piece in resampled(_frames(container, stream, state), "s16", sample_rate):
+            frames = _frames(container, stream, state)
+            if reading.channel is None:
+                frames = MixWatch(name, noticed).over(frames)
+            else:
+                frames = selected(frames, reading.channel, stream.codec_context.layout, name)
+            for piece in resampled(frames, "s16", sample_rate):
                 has_samples = has_samples or piece.size > 0
                 yield piece
     except (av.error.FFmpegError, OSError) as error:
@@ -112,26 +128,25 @@ def not_permitted(name: str) -> str:
     return f"no permission to read {name}; change its permissions or copy it to where you may read it"
 
 
-def _audio_stream(container: av.container.InputContainer, name: str) -> av.AudioStream:
-    """The stream that the `ffmpeg` program takes by itself."""
-    from av.stream import Disposition
+def _raw(reading: ReadingOptions) -> dict[str, Any]:
+    """What FFmpeg has to be told of samples without a header; nothing where a file states its own format."""
+    if reading.input_format is None:
+        return {}
+    options = {"sample_rate": str(reading.sample_rate), "ch_layout": f"{reading.input_channels}C"}
+    return {"format": reading.input_format, "options": options}
 
+
+def _audio_stream(container: av.container.InputContainer, reading: ReadingOptions, name: str) -> av.AudioStream:
+    """The stream of `reading.audio_track`; without that, nearly always the one that the `ffmpeg` program takes."""
     if not container.streams.audio:
         kinds = ", ".join(sorted({stream.type for stream in container.streams}))
         if not kinds:
             raise AudioError(unreadable(name))
         raise AudioError(f"{name} has no sound, only {kinds}; give a recording with an audio stream")
-    readable = [
-        stream
-        for stream in container.streams.audio
-        if stream.codec_context is not None and stream.codec_context.sample_rate and stream.codec_context.channels
-    ]
-    if not readable:
+    stream = chosen_track(container.streams.audio, reading.audio_track, name)
+    if stream is None:
         raise AudioError(unreadable(name))
-    return max(
-        readable,
-        key=lambda stream: (bool(stream.disposition & Disposition.default), stream.codec_context.channels),
-    )
+    return stream
 
 
 def _declared_end(container: av.container.InputContainer, stream: av.AudioStream) -> float | None:
