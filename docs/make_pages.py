@@ -2,8 +2,9 @@
 
     PYTHONPATH=max-whisper python docs/make_pages.py
 
-They are docs/options.md, and in the package options/keywords.py and results/keywords.py, by which editors and type
-checkers know the keywords of `transcribe` and of `Transcription.save`. A test compares them with what this writes.
+They are docs/options.md, and in the package options/keywords.py, audio/keywords.py and results/keywords.py, by which
+editors and type checkers know the keywords of `transcribe`, `detect_language` and `Transcription.save`. A test compares
+them with what this writes.
 """
 
 import textwrap
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from max_whisper.audio.reading import ReadingOptions
 from max_whisper.audio.vad.parameters import CHUNKED, VadParameters
 from max_whisper.cli.options import OutputOptions, TemperatureOptions, WorkerOptions
 from max_whisper.definitions import FASTER, OPENAI, Option, options_of
@@ -35,8 +37,9 @@ TRANSCRIBE = """\
 ## Options of a transcription
 
 They are keywords of `transcribe`, `stream` and `transcribe_many`, fields of `TranscribeOptions`, and options of
-`max-whisper transcribe`. The backend `torch`, which is openai-whisper itself, takes those of *o*, `seed` and
-`max_new_tokens`; for another it raises an OptionError.
+`max-whisper transcribe`. The backend `torch`, which is openai-whisper itself, takes those of reading the recording,
+those of *o*, `seed` and `max_new_tokens`; for another it raises an OptionError. Those of reading the recording are
+keywords of `detect_language` and `load_audio` too, and options of `max-whisper language`.
 """
 
 VAD = """\
@@ -82,6 +85,17 @@ def page() -> str:
     return "\n".join(sections)
 
 
+def reading_keywords() -> str:
+    """max_whisper/audio/keywords.py."""
+    return _module(
+        "The keywords of reading a recording, for editors and type checkers.",
+        "ReadingKeywords",
+        "The fields of `ReadingOptions`, each of which may be left away.",
+        options_of(ReadingOptions),
+        ["from typing import TypedDict"],
+    )
+
+
 def transcribe_keywords() -> str:
     """max_whisper/options/keywords.py."""
     return _module(
@@ -114,6 +128,7 @@ _LIKE_ASCII = "，！？："  # noqa: RUF001 - signs that the linter takes for a
 # The files that are made, and how.
 FILES = {
     ROOT / "docs" / "options.md": page,
+    PACKAGE / "audio" / "keywords.py": reading_keywords,
     PACKAGE / "options" / "keywords.py": transcribe_keywords,
     PACKAGE / "results" / "keywords.py": subtitle_keywords,
 }

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from max_whisper.audio.constants import N_SAMPLES
+from max_whisper.audio.reading import ReadingOptions
 from max_whisper.audio.recording import Audio
 from max_whisper.audio.samples import SampleSource, open_samples
 from max_whisper.backends.factory import LoadedModel, compile_backend, load_backend
 from max_whisper.decoding import most_probable_language
 from max_whisper.decoding.prompt import check_prefix
+from max_whisper.definitions import check_names
 from max_whisper.errors import DownloadError, MaxWhisperError, OptionError
 from max_whisper.options import LoadOptions, TranscribeOptions
 from max_whisper.options.loading import DEMONSTRATION_MODEL
@@ -37,6 +39,7 @@ from max_whisper.transcription.tasks import (
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from max_whisper.audio.keywords import ReadingKeywords
     from max_whisper.backends.reference import TorchModel
     from max_whisper.options.keywords import TranscribeKeywords
 
@@ -100,7 +103,6 @@ class Transcriber(ABC):
         self,
         audio: Audio,
         *,
-        sample_rate: int | None = None,
         progress: Progress | None = None,
         options: TranscribeOptions | None = None,
         **keywords: Unpack[TranscribeKeywords],
@@ -110,33 +112,32 @@ class Transcriber(ABC):
         Args:
             audio: the path of a file that FFmpeg's libraries can read; or a file object opened in binary mode, read
                 from where it stands; or samples [n] of one channel, float32 or float64 in [-1, 1] or int16.
-            sample_rate: of an array, in Hz; 16,000 where it is not given. A file says its own.
             progress: called with a `progress.Step` as the work advances, in seconds of the recording.
             options: options as an object, which can be checked once and used often.
             keywords: single options, the fields of `TranscribeOptions`. They come before `options`, and `options`
-                before the defaults, which are those of openai-whisper's `transcribe`.
+                before the defaults, which are those of openai-whisper's `transcribe`. `sample_rate` is the one of an
+                array, where it is not 16,000 Hz.
 
         Returns:
             The text, its segments with their times in seconds, and the language.
 
         Raises:
-            OptionError: an option that does not exist, a value or a combination that cannot be, or one that the model
-                or the backend does not have. It is raised before the recording is opened.
-            AudioError: the recording cannot be read, holds no sound, or is shorter than 25 ms.
+            OptionError: an option that does not exist, a value or a combination that cannot be, or one that the model,
+                the backend or this kind of recording does not have. It is raised before the recording is read.
+            AudioError: the recording cannot be read, holds no sound, is shorter than 25 ms, or has no such track or
+                channel; or an array is of numbers that cannot be samples.
             DeviceError: this process was forked from the one that loaded the model; start it with 'spawn'.
 
         Warns:
-            AudioWarning: the file is damaged or cut short; what could be decoded is transcribed.
+            AudioWarning: the file is damaged or cut short, and what could be decoded is transcribed; its channels
+                cancel each other in the mix; or samples are far louder than full scale.
         """
-        return self.stream(
-            audio, sample_rate=sample_rate, progress=progress, options=options, **keywords
-        ).transcription()
+        return self.stream(audio, progress=progress, options=options, **keywords).transcription()
 
     def stream(
         self,
         audio: Audio,
         *,
-        sample_rate: int | None = None,
         progress: Progress | None = None,
         options: TranscribeOptions | None = None,
         **keywords: Unpack[TranscribeKeywords],
@@ -163,13 +164,12 @@ class Transcriber(ABC):
         """
         check_not_forked()
         chosen = self._checked(TranscribeOptions.from_keywords(keywords, options).for_one_recording())
-        return self._stream(open_samples(audio, sample_rate), chosen, progress or silent)
+        return self._stream(open_samples(audio, chosen), chosen, progress or silent)
 
     def transcribe_many(
         self,
         audios: Iterable[Audio],
         *,
-        sample_rate: int | None = None,
         progress: Progress | None = None,
         options: TranscribeOptions | None = None,
         **keywords: Unpack[TranscribeKeywords],
@@ -178,11 +178,10 @@ class Transcriber(ABC):
 
         Args:
             audios: recordings, each as for `transcribe`. Each is opened when its turn comes.
-            sample_rate: of the arrays among them, in Hz; 16,000 where it is not given.
             progress: called with how many recordings are done.
             options: as for `transcribe`, the same for all. `batch_size` is the number of recordings at a time, 8 where
                 it is not given; with `chunking="vad"` it is the number of stretches of speech, and the recordings
-                follow each other.
+                follow each other. `sample_rate` is the one of the arrays and raw files among the recordings.
             keywords: single options, which come before `options`.
 
         Returns:
@@ -196,34 +195,36 @@ class Transcriber(ABC):
             raise OptionError("audios: a list of recordings, got a single one; put it into a list, or use transcribe")
         check_not_forked()
         chosen = TranscribeOptions.from_keywords(keywords, options)
-        rate, progress = sample_rate, progress or silent
+        progress = progress or silent
         if chosen.chunking == "vad":
-            return self._one_after_the_other(audios, rate, self._checked(chosen), progress)
+            return self._one_after_the_other(audios, self._checked(chosen), progress)
         size = chosen.batch_size or DEFAULT_BATCH_SIZE
-        return self._stream_many(audios, rate, size, self._checked(chosen.updated({"batch_size": None})), progress)
+        return self._stream_many(audios, size, self._checked(chosen.updated({"batch_size": None})), progress)
 
     def detect_language(
-        self, audio: Audio, *, sample_rate: int | None = None, segments: int = 1
+        self, audio: Audio, *, segments: int = 1, **keywords: Unpack[ReadingKeywords]
     ) -> tuple[str, dict[str, float]]:
         """The language of a recording, and the probability of each language.
 
         Args:
             audio: as for `transcribe`; it is read no further than needed.
-            sample_rate: of an array, in Hz; 16,000 where it is not given.
             segments: windows of 30 s, from the beginning, of whose probabilities the mean is taken.
+            keywords: options of reading the recording, as for `transcribe`: `sample_rate`, `audio_track`, `channel`
+                and the others of that group.
 
         Returns:
             The code of the most probable language ('en'), and the probabilities, 0 to 1, by code.
 
         Raises:
-            OptionError: the model knows English only, or `segments` is less than 1.
-            AudioError: the recording cannot be read.
+            OptionError: the model knows English only, `segments` is less than 1, or as `transcribe` for the others.
+            AudioError: the recording cannot be read, as `transcribe`.
         """
         check_not_forked()
-        options = TranscribeOptions(language_detection_segments=segments)
+        check_names(ReadingOptions, keywords)
+        options = TranscribeOptions(language_detection_segments=segments, **keywords)
         if not self.dims.is_multilingual:
             raise OptionError("language: an English-only model cannot detect languages; take one without .en")
-        source = beginning(open_samples(audio, sample_rate), segments * N_SAMPLES)
+        source = beginning(open_samples(audio, options), segments * N_SAMPLES)
         probabilities = detect_spoken_language(self.model, spectrogram(self.model, source), options)
         return most_probable_language(probabilities), probabilities
 
@@ -232,13 +233,13 @@ class Transcriber(ABC):
         return options.resolve(self.dims)
 
     def _one_after_the_other(
-        self, audios: Iterable[Audio], sample_rate: int | None, options: TranscribeOptions, progress: Progress
+        self, audios: Iterable[Audio], options: TranscribeOptions, progress: Progress
     ) -> Iterator[Transcription | MaxWhisperError]:
         """options: checked."""
         for number, audio in enumerate(audios, start=1):
             outcome: Transcription | MaxWhisperError
             try:
-                source = open_samples(audio, sample_rate if isinstance(audio, np.ndarray) else None)
+                source = open_samples(audio, options.of_one_among_many(isinstance(audio, np.ndarray)))
                 outcome = self._stream(source, options, silent).transcription()
             except MaxWhisperError as error:
                 outcome = error
@@ -253,7 +254,6 @@ class Transcriber(ABC):
     def _stream_many(
         self,
         audios: Iterable[Audio],
-        sample_rate: int | None,
         batch_size: int,
         options: TranscribeOptions,
         progress: Progress,
@@ -272,12 +272,11 @@ class GraphTranscriber(Transcriber):
     def _stream_many(
         self,
         audios: Iterable[Audio],
-        sample_rate: int | None,
         batch_size: int,
         options: TranscribeOptions,
         progress: Progress,
     ) -> Iterator[Transcription | MaxWhisperError]:
-        return transcribe_recordings(self.model, audios, options, batch_size, progress, sample_rate)
+        return transcribe_recordings(self.model, audios, options, batch_size, progress)
 
     def _stream(self, source: SampleSource, options: TranscribeOptions, progress: Progress) -> TranscriptionStream:
         task: ChunkedTranscription | SequentialTranscription
@@ -301,12 +300,11 @@ class ReferenceTranscriber(Transcriber):
     def _stream_many(
         self,
         audios: Iterable[Audio],
-        sample_rate: int | None,
         batch_size: int,
         options: TranscribeOptions,
         progress: Progress,
     ) -> Iterator[Transcription | MaxWhisperError]:
-        return self._one_after_the_other(audios, sample_rate, options, progress)
+        return self._one_after_the_other(audios, options, progress)
 
     def _stream(self, source: SampleSource, options: TranscribeOptions, progress: Progress) -> TranscriptionStream:
         samples = np.concatenate(list(source.blocks()))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from max_whisper import audio
 from max_whisper.audio import N_FRAMES, N_SAMPLES, log_mel, pad_or_trim
 from max_whisper.audio.log_mel import LogMelWindows, log_mel_spectrogram, mel_filters
+from max_whisper.audio.reading import ReadingOptions
 from max_whisper.audio.samples import Joined, open_samples
 from max_whisper.errors import AudioError
 from max_whisper.progress import Step
@@ -178,7 +179,7 @@ class TestWindows:
         LogMelWindows(open_samples(voice(10)), progress=steps.append)
         assert steps == [Step("reading the recording", seconds, 10, "s") for seconds in (4, 8, 10)]
         steps.clear()
-        LogMelWindows(open_samples(voice(10), 32_000), progress=steps.append)
+        LogMelWindows(open_samples(voice(10), ReadingOptions(sample_rate=32_000)), progress=steps.append)
         assert steps == [Step("reading the recording", seconds, None, "s") for seconds in (4, 5)]
 
 

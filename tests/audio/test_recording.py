@@ -418,7 +418,10 @@ class TestBadFiles:
 
     def test_sample_rate_of_a_file(self, recordings: Path) -> None:
         path = recordings / "44k.wav"
-        expected = f"sample_rate is for arrays, but '{path}' is a file, which states its own; leave it out"
+        expected = (
+            f"sample_rate: it is for arrays and raw samples, but '{path}' is a file, which states its own; "
+            "leave it away, or give input_format for raw samples"
+        )
         assert message(path, sample_rate=44_100) == expected
 
     @pytest.mark.parametrize(("source", "kind"), [(None, "NoneType"), ([0.0], "list"), (b"RIFF", "bytes")])
@@ -468,7 +471,7 @@ class TestArrays:
 
     @pytest.mark.parametrize("rate", [0, -16_000, 999, 1_000_000, 44_100.0, "16000"])
     def test_impossible_rates(self, rate: object) -> None:
-        expected = f"sample_rate={rate!r} is not a rate; give whole Hz from 1000 to 768000"
+        expected = f"sample_rate: whole Hz from 1000 to 768000, got {rate!r}"
         assert message(tone(16_000), sample_rate=rate) == expected
 
     @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from max_whisper.audio import Audio, AudioWarning, Recording, Samples, load_audio
+from max_whisper.audio.reading import ReadingOptions
 from max_whisper.audio.samples import HeldSamples, Joined, RecordedSamples, SampleSource, open_samples
 from max_whisper.errors import AudioError
 
@@ -214,7 +215,7 @@ class TestPasses:
     def test_arrays_at_other_rates(self, dtype: str, rate: int) -> None:
         samples = noise(rate)
         array = samples if dtype == "int16" else (samples / 32768).astype(dtype)
-        source = open_samples(array, rate)
+        source = open_samples(array, ReadingOptions(sample_rate=rate))
         assert source.length is None
         expected = load_audio(array, rate)
         for _ in range(2):

@@ -18,7 +18,9 @@ import pytest
 import max_whisper.transcriber
 import max_whisper.transcription.workers
 from max_whisper.audio import SAMPLE_RATE, load_audio
+from max_whisper.audio.reading import ReadingOptions
 from max_whisper.cli import commands, program
+from max_whisper.definitions import options_of
 from max_whisper.errors import AudioError, CheckpointError, MaxWhisperError
 from max_whisper.models.whisper.checkpoint.official import OFFICIAL_MODELS
 from max_whisper.progress import Step
@@ -26,6 +28,7 @@ from max_whisper.results import Segment, Transcription, Word
 from max_whisper.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
+READING = [option.name for option in options_of(ReadingOptions)]
 SEGMENTS = (
     Segment(0, 0, 0.0, 1.5, " one two", (1, 2), 0.0, -0.1, 1.0, 0.01),
     Segment(1, 0, 1.5, 61.25, " three [bold]four[/bold]", (3, 4), 0.0, -0.1, 1.0, 0.01),
@@ -66,7 +69,7 @@ class FakeTranscriber:
         return self
 
     def stream(self, audio: Any, **options: Any) -> Stream:
-        n_samples = len(load_audio(audio))
+        n_samples = len(load_audio(audio, **{name: options[name] for name in READING}))
         progress = options.pop("progress")
         progress(Step("transcribing", 1, 2, "s"))
         self.heard.append((n_samples, options))
@@ -84,8 +87,8 @@ class FakeTranscriber:
                 self.heard[-1][1]["transcribe_many"] = batch_size
                 yield TRANSCRIPTION
 
-    def detect_language(self, audio: Any, *, segments: int = 1) -> tuple[str, dict[str, float]]:
-        self.heard.append((len(load_audio(audio)), {"segments": segments}))
+    def detect_language(self, audio: Any, *, segments: int = 1, **reading: Any) -> tuple[str, dict[str, float]]:
+        self.heard.append((len(load_audio(audio, **reading)), {"segments": segments, **reading}))
         return "de", {"en": 0.018, "de": 0.94, "nl": 0.04, "fr": 0.002}
 
 
@@ -512,7 +515,8 @@ def test_language(
     captured = capsys.readouterr()
     assert captured.out == f"{recording}: German (de) 94.0%, Dutch (nl) 4.0%, English (en) 1.8%\n"
     assert missing in captured.err
-    assert transcriber.heard == [(2 * SAMPLE_RATE, {"segments": 3})]
+    ((n_samples, heard),) = transcriber.heard
+    assert (n_samples, heard["segments"]) == (2 * SAMPLE_RATE, 3)
     transcriber.dims = OFFICIAL_MODELS["tiny.en"].dims
     assert program.run(["language", str(recording), "--model", "tiny.en"]) == 1
     assert "knows English only" in error_line(capsys)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import whisper
 
+from max_whisper.audio.reading import RAW_FORMATS, ReadingOptions
 from max_whisper.definitions import FASTER, OPENAI, options_of
 from max_whisper.errors import OptionError
 from max_whisper.models.whisper.tokenizer import get_tokenizer
@@ -18,7 +19,26 @@ from tests.decoding.scripted import dimensions
 NAN = float("nan")
 INFINITY = float("inf")
 
+_TRACK = "a number from 1 on, or a language such as 'eng'"
+_CHANNEL = "a number from 1 on, or a name such as 'left' or 'FC'"
+_RAW = f"one of {', '.join(RAW_FORMATS)}"
+
 WRONG_VALUES: list[tuple[str, Any, str]] = [
+    ("audio_track", 0, f"{_TRACK}, got 0"),
+    ("audio_track", "-1", f"{_TRACK}, got '-1'"),
+    ("audio_track", 1.0, f"{_TRACK}, got 1.0"),
+    ("audio_track", " ", f"{_TRACK}, got ' '"),
+    ("channel", 0, f"{_CHANNEL}, got 0"),
+    ("channel", True, f"{_CHANNEL}, got True"),
+    ("channel", ["left"], f"{_CHANNEL}, got ['left']"),
+    ("container_times", None, "True or False, got None"),
+    ("input_format", "s16", f"{_RAW}, got 's16'"),
+    ("input_format", "wav", f"{_RAW}, got 'wav'"),
+    ("input_format", 16, f"{_RAW}, got 16"),
+    ("sample_rate", 999, "whole Hz from 1000 to 768000, got 999"),
+    ("sample_rate", 44_100.0, "whole Hz from 1000 to 768000, got 44100.0"),
+    ("input_channels", 0, "a number of channels from 1 to 64, got 0"),
+    ("input_channels", None, "a number of channels from 1 to 64, got None"),
     ("language", "Germn", "Whisper has no language 'Germn'; did you mean german"),
     ("language", 7, "a code or a name, got 7"),
     ("task", "summarize", "'transcribe' or 'translate', got 'summarize'"),
@@ -98,6 +118,10 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
 ]
 
 CONFLICTS: list[tuple[dict[str, Any], str]] = [
+    ({"input_format": "s16le"}, "input_format: raw s16le does not state its rate; give sample_rate too"),
+    ({"input_channels": 2, "sample_rate": 8_000}, "input_channels: files state their own; it is for raw samples"),
+    ({"input_format": "u8", "sample_rate": 8_000, "audio_track": 1}, "audio_track: raw samples are a single track"),
+    ({"input_format": "u8", "sample_rate": 8_000, "channel": 2}, "channel: it is 2, but input_channels 1; give both"),
     ({"beam_size": 5, "temperature": 0.4}, "beam_size: beams are searched at temperature 0"),
     ({"beam_size": 5, "temperature": (0.2, 0.4), "best_of": 5}, "beam_size: beams are searched at temperature 0"),
     ({"best_of": 5, "temperature": 0}, "best_of: tokens are drawn at temperatures above 0"),
@@ -116,6 +140,9 @@ CONFLICTS: list[tuple[dict[str, Any], str]] = [
 ]
 
 ALLOWED: list[dict[str, Any]] = [
+    {"audio_track": "eng", "channel": "left", "container_times": False},
+    {"input_format": "s16le", "sample_rate": 48_000, "input_channels": 2, "channel": 2},
+    {"sample_rate": 8_000},  # of an array
     {"beam_size": 5, "best_of": 5},
     {"beam_size": 5, "temperature": (0.4, 0.0)},
     {"beam_size": 1, "patience": 2.5, "temperature": 0},
@@ -175,7 +202,7 @@ def test_vad_parameters_are_kept_as_given() -> None:
     ("options", "message"),
     [
         ({"temprature": 0}, "temprature: no such option; did you mean temperature?"),
-        ({"zzz": 0}, "zzz: no such option; available are language, task, "),
+        ({"zzz": 0}, "zzz: no such option; available are audio_track, channel, "),
         ({"verbose": None}, "verbose: no such option; the command line prints; in a program, stream() gives"),
         ({"fp16": False}, "fp16: no such option; compute_type of load_model says how numbers are kept"),
         ({"prompt": "Hello"}, "prompt: no such option; give initial_prompt"),
@@ -205,7 +232,8 @@ def test_names_and_defaults_are_the_references() -> None:
     ours = {option.name: option.default for option in fields(TranscribeOptions)}
     # The last is set by `transcribe` itself from the text so far.
     assert theirs.keys() - ours.keys() == {"verbose", "fp16", "prompt"}
-    assert ours.keys() - theirs.keys() == {*NOT_IN_REFERENCE, "seed", "max_new_tokens"}
+    reading = {option.name for option in fields(ReadingOptions)}
+    assert ours.keys() - theirs.keys() == {*NOT_IN_REFERENCE, "seed", "max_new_tokens", *reading}
     for name in ours.keys() & theirs.keys():
         assert ours[name] == theirs[name], name
 
@@ -218,6 +246,22 @@ def test_values_are_kept_in_one_form() -> None:
     assert TranscribeOptions(suppress_tokens=iter(np.array([3, 4]))).suppressed == (3, 4)
     for infinite in ("no_speech_threshold", "logprob_threshold", "compression_ratio_threshold"):
         assert getattr(TranscribeOptions.from_keywords({infinite: INFINITY}), infinite) == INFINITY
+
+
+def test_numbers_and_names_of_tracks_and_channels() -> None:
+    for given, kept in (("2", 2), (np.int64(2), 2), (" eng ", "eng"), ("FL", "FL"), ("front left", "front left")):
+        assert (TranscribeOptions(audio_track=given).audio_track, TranscribeOptions(channel=given).channel) == (
+            kept,
+        ) * 2
+    for given in ("s16le", "pcm_s16le", "PCM_S16LE"):
+        assert TranscribeOptions(input_format=given, sample_rate=16_000).input_format == "s16le"
+
+
+def test_the_backend_torch_takes_the_options_of_reading() -> None:
+    options = TranscribeOptions(audio_track=2, channel="left", container_times=False)
+    assert options.for_reference() == TranscribeOptions().for_reference()
+    raw = TranscribeOptions(input_format="s16le", sample_rate=16_000, input_channels=2)
+    assert raw.for_reference() == TranscribeOptions().for_reference()
 
 
 def test_temperatures_in_every_form_that_scripts_give() -> None:

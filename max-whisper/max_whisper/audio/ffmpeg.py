@@ -15,9 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from max_whisper.audio.byte_streams import ForwardView
+from max_whisper.audio.channels import MixWatch, selected
 from max_whisper.audio.headers import declared_seconds
 from max_whisper.audio.ogg import Link, Links, is_ogg
+from max_whisper.audio.reading import ReadingOptions
 from max_whisper.audio.timeline import on_timeline
+from max_whisper.audio.tracks import chosen_track
 from max_whisper.errors import AudioError
 
 if TYPE_CHECKING:
@@ -44,26 +47,34 @@ class _Decoded:
 
 
 def decoded(
-    file: str | ForwardView, name: str, sample_rate: int, damaged: Callable[[str], None], container_times: bool = True
+    file: str | ForwardView,
+    name: str,
+    sample_rate: int,
+    reading: ReadingOptions,
+    damaged: Callable[[str], None],
+    noticed: Callable[[str], None],
 ) -> Generator[NDArray[np.int16], None, None]:
     """The sound of a file, mixed to one channel, in pieces of int16 [n] at `sample_rate`.
 
     Args:
         file: an absolute path, or bytes.
         name: of the file, in messages.
+        sample_rate: of the pieces, in Hz; `reading.sample_rate` is the one of raw samples.
+        reading: the track, the channel and the format; the channel that it names takes the place of the mix. With
+            `container_times`, silence takes the place of sound that is missing by the container's time stamps, at its
+            start too; without, all there is stands together, as in openai-whisper.
         damaged: called once, at the end, with a line about the damage to a file that could be read only in part.
-        container_times: silence takes the place of sound that is missing by the container's time stamps, at its start
-            too. If not, all there is stands together, as in openai-whisper.
+        noticed: called with a line about samples that are read as they are, and are not what they should be.
 
     Raises:
-        AudioError: the file cannot be read or holds no sound.
+        AudioError: the file cannot be read, holds no sound, or has no such track or channel.
     """
     import av
 
     state = _Decoded()
     has_samples = False
     try:
-        with closing(_sound(file, name, state, container_times)) as frames:
+        with closing(_sound(file, name, state, reading, noticed)) as frames:
             for piece in resampled(frames, "s16", sample_rate):
                 has_samples = has_samples or piece.size > 0
                 yield piece
@@ -133,42 +144,43 @@ def not_permitted(name: str) -> str:
     return f"no permission to read {name}; change its permissions or copy it to where you may read it"
 
 
-def _audio_stream(container: av.container.InputContainer, name: str) -> av.AudioStream:
-    """The stream that the `ffmpeg` program takes by itself."""
-    from av.stream import Disposition
+def _format_and_options(part: str | ForwardView | Link, reading: ReadingOptions) -> dict[str, Any]:
+    """What FFmpeg is told beside the file: what samples without a header are, and which protocols it may follow."""
+    # What nobody named as a file is not to name files or addresses itself, as a playlist does.
+    options = {} if isinstance(part, str) else {"protocol_whitelist": "data"}
+    if reading.input_format is None:
+        return {"options": options}
+    options |= {"sample_rate": str(reading.sample_rate), "ch_layout": f"{reading.input_channels}C"}
+    return {"format": reading.input_format, "options": options}
 
+
+def _audio_stream(container: av.container.InputContainer, reading: ReadingOptions, name: str) -> av.AudioStream:
+    """The stream of `reading.audio_track`; without that, nearly always the one that the `ffmpeg` program takes."""
     if not container.streams.audio:
         kinds = ", ".join(sorted({stream.type for stream in container.streams}))
         if not kinds:
             raise AudioError(unreadable(name))
         raise AudioError(f"{name} has no sound, only {kinds}; give a recording with an audio stream")
-    readable = [
-        stream
-        for stream in container.streams.audio
-        if stream.codec_context is not None and stream.codec_context.sample_rate and stream.codec_context.channels
-    ]
-    if not readable:
+    stream = chosen_track(container.streams.audio, reading.audio_track, name)
+    if stream is None:
         raise AudioError(unreadable(name))
-    return max(
-        readable,
-        key=lambda stream: (bool(stream.disposition & Disposition.default), stream.codec_context.channels),
-    )
+    return stream
 
 
 def _sound(
-    file: str | ForwardView, name: str, state: _Decoded, container_times: bool
+    file: str | ForwardView, name: str, state: _Decoded, reading: ReadingOptions, noticed: Callable[[str], None]
 ) -> Generator[av.AudioFrame, None, None]:
     """The decoded frames of a file, of all its links if it is a chained Ogg, and the silence between them."""
     import av
 
-    for part in _parts(file, state):
-        # What nobody named as a file is not to name files or addresses itself, as a playlist does.
-        options = {} if isinstance(part, str) else {"protocol_whitelist": "data"}
+    for part in [file] if reading.input_format else _parts(file, state):
         try:
             # Titles in a file's metadata need not be valid text for its sound to be.
-            with av.open(cast("str | BinaryIO", part), metadata_errors="ignore", options=options) as container:
+            with av.open(
+                cast("str | BinaryIO", part), metadata_errors="ignore", **_format_and_options(part, reading)
+            ) as container:
                 try:
-                    stream = _audio_stream(container, name)
+                    stream = _audio_stream(container, reading, name)
                 except AudioError as error:
                     state.failure = error  # unless another link has sound
                     continue
@@ -176,7 +188,11 @@ def _sound(
                 frames = _frames(container, stream, state)
                 if isinstance(part, Link) and stream.codec_context.name == "flac" and len(container.streams) == 1:
                     frames = _from_any_page(frames, part)
-                if container_times and _kind(container) in _TIME_STAMPED:
+                if reading.channel is None:
+                    frames = MixWatch(name, noticed).over(frames)
+                else:
+                    frames = selected(frames, reading.channel, stream.codec_context.layout, name)
+                if reading.container_times and _kind(container) in _TIME_STAMPED:
                     start = None if container.start_time is None else container.start_time / 1e6
                     frames = on_timeline(frames, start, _possible_end(container, stream), state.disbelieve)
                 yield from frames

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import io
-import operator
 import os
 import stat
 import warnings
@@ -21,9 +20,11 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from max_whisper.audio.arrays import array_blocks, check_array
 from max_whisper.audio.byte_streams import ForwardView, KeptBytes, View
 from max_whisper.audio.constants import N_FFT, N_SAMPLES, SAMPLE_RATE
 from max_whisper.audio.ffmpeg import decoded, not_permitted, resampled_blocks
+from max_whisper.audio.reading import ReadingOptions
 from max_whisper.audio.url import is_url, no_such_file, opened_url, shown_url
 from max_whisper.errors import AudioError, OptionError
 
@@ -37,49 +38,81 @@ _DECODED_FORWARD = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"\x1aE\xdf\xa3")
 
 
 class AudioWarning(UserWarning):
-    """A recording that could be read only in part."""
+    """A recording that could be read only in part, or whose samples are not what sound has."""
 
 
-def load_audio(source: Audio, sample_rate: int | None = None) -> Samples:
+def load_audio(
+    source: Audio,
+    sample_rate: int | None = None,
+    *,
+    audio_track: int | str | None = None,
+    channel: int | str | None = None,
+    container_times: bool = True,
+    input_format: str | None = None,
+    input_channels: int = 1,
+) -> Samples:
     """The samples of a recording at 16 kHz, mono.
 
     A file equals what `whisper.audio.load_audio` gives for it, sample for sample where the `ffmpeg` program there has
     the same libraries as PyAV here: the same stream is chosen, mixed to one channel, resampled and rounded to 16 bits.
-    Of several audio streams it is the default one, then the one with the most channels, then the first.
+    Of several audio streams it is the default one, then the one with the most channels, then the first. Only a
+    commentary or a description of the picture is left where there is another stream.
 
     Args:
         source: the path of an audio or video file; or its address, which begins with http:// or https://; or a file
             object opened in binary mode, read from where it stands;
             or a 1-D array, float32 or float64 in [-1, 1] or int16.
-        sample_rate: of an array, in Hz; 16 kHz where it is not given. A file says its own.
+        sample_rate: of an array or of raw samples, in Hz; 16 kHz where it is not given for an array. Other files say
+            their own.
+        audio_track: of a file, counted from 1, or its language tag ('eng').
+        channel: of a file, counted from 1, or its name ('left', 'FC'); None mixes all to one.
+        container_times: whether gaps and a late start in the file's container are silence. False ignores its time
+            stamps, as openai-whisper does.
+        input_format: of a file of raw samples without a header, by FFmpeg's name ('s16le', 'f32le', 'mulaw').
+        input_channels: of raw samples, which alternate.
 
     Returns:
-        float32 [n] in [-1, 1]
+        float32 [n], in [-1, 1] but for an array that was given with louder ones
 
     Raises:
-        AudioError: the source cannot be read, holds no sound, or is shorter than one STFT window (25 ms).
-        OptionError: `sample_rate` is not a usable rate, or was given with a file.
+        AudioError: the source cannot be read, holds no sound, is shorter than one STFT window (25 ms), has no such
+            track or channel, or is an array of what cannot be samples.
+        OptionError: an option with a value that cannot be, or that is not for this kind of source.
 
     Warns:
-        AudioWarning: the file is damaged or cut short; what could be decoded is returned.
+        AudioWarning: the file is damaged or cut short, and what could be decoded is returned; its channels cancel each
+            other in the mix; or samples are far louder than full scale.
     """
+    reading = ReadingOptions(
+        audio_track=audio_track,
+        channel=channel,
+        container_times=container_times,
+        input_format=input_format,
+        sample_rate=sample_rate,
+        input_channels=input_channels,
+    )
     samples = bytearray()
-    for block in open_recording(source, sample_rate).blocks():
+    for block in open_recording(source, reading).blocks():
         samples += block.data
     return np.frombuffer(samples, np.float32)
 
 
-def open_recording(source: Audio, sample_rate: int | None = None) -> Recording:
-    """A recording that can be read any number of times; the arguments and errors are those of `load_audio`.
+def open_recording(source: Audio, reading: ReadingOptions | None = None) -> Recording:
+    """A recording that can be read any number of times; the errors are those of `load_audio`.
 
     What can be known before decoding is checked now, the rest by the first pass over the recording.
     """
+    reading = reading or ReadingOptions()
     if isinstance(source, np.ndarray):
-        return _ArrayRecording(source, SAMPLE_RATE if sample_rate is None else sample_rate)
-    recording = _file_recording(source)
-    if sample_rate is not None:
+        for name in ("audio_track", "channel", "input_format"):
+            if getattr(reading, name) is not None:
+                raise OptionError(f"{name}: it is for files, and an array is one channel of samples; leave it away")
+        return _ArrayRecording(source, SAMPLE_RATE if reading.sample_rate is None else reading.sample_rate)
+    recording = _file_recording(source, reading)
+    if reading.sample_rate is not None and reading.input_format is None:
         raise OptionError(
-            f"sample_rate is for arrays, but {recording.name} is a file, which states its own; leave it out"
+            f"sample_rate: it is for arrays and raw samples, but {recording.name} is a file, which states its own; "
+            "leave it away, or give input_format for raw samples"
         )
     return recording
 
@@ -107,7 +140,8 @@ class Recording(ABC):
         """A pass over the recording: blocks of 65,536 samples, the last one shorter. They are not to be written to.
 
         Raises AudioError where the source cannot be read, has no sound or less than 25 ms of it, or is not what the
-        first pass found. Warns AudioWarning, once for all passes, where it is damaged or cut short.
+        first pass found. Warns AudioWarning, once for all passes, where it is damaged or cut short, or its samples are
+        not what sound has.
         """
         length = 0
         with closing(self._pass()) as pieces:
@@ -133,65 +167,33 @@ class _ArrayRecording(Recording):
     def __init__(self, array: np.ndarray, sample_rate: int) -> None:
         super().__init__("the array")
         self._array = array
-        self._rate = _checked_rate(array, sample_rate)
-        self._dtype = np.int16 if array.dtype.kind == "i" else np.float32
-        if self._dtype == np.float32:
-            self._check_finite()
+        self._rate = sample_rate
+        doubt = check_array(array, _BLOCK)
+        if doubt is not None:
+            _warn(doubt)
         if self._rate == SAMPLE_RATE and len(array) >= N_FFT:
             self.length = len(array)
 
     def _pass(self) -> Generator[NDArray[Any], None, None]:
+        blocks = array_blocks(self._array, _BLOCK)
         if self._rate == SAMPLE_RATE:
-            return self._converted()
-        format = "s16" if self._dtype == np.int16 else "flt"
-        return resampled_blocks(self._converted(), format, self._rate, SAMPLE_RATE)
-
-    def _converted(self) -> Generator[NDArray[Any], None, None]:
-        """The array in contiguous blocks of int16 or float32."""
-        for start in range(0, len(self._array), _BLOCK):
-            with np.errstate(over="ignore"):
-                block = np.ascontiguousarray(self._array[start : start + _BLOCK], self._dtype)
-            yield block
-
-    def _check_finite(self) -> None:
-        for number, block in enumerate(self._converted()):
-            finite = np.isfinite(block)
-            if not finite.all():
-                first = number * _BLOCK + int(np.argmin(finite))
-                value = self._array[first]
-                raise AudioError(f"the array has samples that are not finite, the first ({value}) at index {first}")
-
-
-def _checked_rate(array: np.ndarray, sample_rate: int) -> int:
-    """The rate as an integer, once the array and it are known to be usable."""
-    if array.ndim != 1:
-        channels = int(np.argmin(array.shape)) if array.ndim == 2 else None
-        advice = f": choose a channel, or average them with array.mean(axis={channels})" if channels is not None else ""
-        raise AudioError(f"the array has {array.ndim} dimensions, shape {array.shape}; give one, [samples]{advice}")
-    if (array.dtype.kind, array.dtype.itemsize) not in {("f", 4), ("f", 8), ("i", 2)}:
-        raise AudioError(
-            f"the array is of {array.dtype}; give float32 or float64 samples in [-1, 1], or int16 samples as they are"
-        )
-    try:
-        rate = operator.index(sample_rate)
-    except TypeError:
-        rate = 0
-    if not 1_000 <= rate <= 768_000:
-        raise OptionError(f"sample_rate={sample_rate!r} is not a rate; give whole Hz from 1000 to 768000")
-    if array.size == 0:
-        raise AudioError(f"the array has no samples; give at least {N_FFT} (25 ms) at 16 kHz")
-    return rate
+            return blocks
+        return resampled_blocks(blocks, "s16" if self._array.dtype.kind == "i" else "flt", self._rate, SAMPLE_RATE)
 
 
 class _FileRecording(Recording):
     """A recording that FFmpeg decodes. Its damage is warned of by the first pass that comes to its end."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, reading: ReadingOptions) -> None:
         super().__init__(name)
+        self._reading = reading
         self._has_warned = False
+        self._noticed: set[str] = set()  # what other warnings said
 
     def _pass(self) -> Generator[NDArray[Any], None, None]:
-        for piece in decoded(self._opened(), self.name, SAMPLE_RATE, self._warn_of_damage):
+        for piece in decoded(
+            self._opened(), self.name, SAMPLE_RATE, self._reading, self._warn_of_damage, self._warn_of_samples
+        ):
             yield piece
             self._check_unchanged()
 
@@ -207,12 +209,17 @@ class _FileRecording(Recording):
             self._has_warned = True
             _warn(damage)
 
+    def _warn_of_samples(self, doubt: str) -> None:
+        if doubt not in self._noticed:
+            self._noticed.add(doubt)
+            _warn(doubt)
+
 
 class _DiskRecording(_FileRecording):
     """A file on a disk. It may change before the end of the first pass, but not after it."""
 
-    def __init__(self, name: str, path: Path) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, path: Path, reading: ReadingOptions) -> None:
+        super().__init__(name, reading)
         self._path = path
         self._state: tuple[int, int, int] | None = None  # when the first pass came to its end
 
@@ -236,8 +243,8 @@ class _DiskRecording(_FileRecording):
 class _ObjectRecording(_FileRecording):
     """A file object that can go back. FFmpeg reads it from where it stood."""
 
-    def __init__(self, name: str, file: BinaryIO) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, file: BinaryIO, reading: ReadingOptions) -> None:
+        super().__init__(name, reading)
         self._file = file
         self._start = file.tell()
 
@@ -250,8 +257,8 @@ class _ObjectRecording(_FileRecording):
 class _PipeRecording(_FileRecording):
     """What can be read only once: its bytes are kept, as they come, for the passes over it."""
 
-    def __init__(self, name: str, file: IO[bytes] | None = None) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, reading: ReadingOptions, file: IO[bytes] | None = None) -> None:
+        super().__init__(name, reading)
         self._file = file
         self._kept: KeptBytes | None = None
 
@@ -262,7 +269,9 @@ class _PipeRecording(_FileRecording):
                 weakref.finalize(self, self._file.close)
             self._kept = KeptBytes(self._file, self.name, self._warn_of_damage)
         forward = ForwardView(self._kept, 0, self._file)
-        return forward if forward.peek(0, 4) in _DECODED_FORWARD else View(self._kept, 0, self._file)
+        if self._reading.input_format is not None or forward.peek(0, 4) in _DECODED_FORWARD:
+            return forward
+        return View(self._kept, 0, self._file)
 
     def _connected(self) -> IO[bytes]:
         """What is to be read, where it was not given open."""
@@ -272,8 +281,8 @@ class _PipeRecording(_FileRecording):
 class _NamedPipeRecording(_PipeRecording):
     """A pipe or a device in a folder, which is opened by the first pass."""
 
-    def __init__(self, name: str, path: Path) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, path: Path, reading: ReadingOptions) -> None:
+        super().__init__(name, reading)
         self._path = path
 
     def _connected(self) -> IO[bytes]:
@@ -286,29 +295,29 @@ class _NamedPipeRecording(_PipeRecording):
 class _UrlRecording(_PipeRecording):
     """What a server sends to the first pass."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(f"'{shown_url(url)}'")
+    def __init__(self, url: str, reading: ReadingOptions) -> None:
+        super().__init__(f"'{shown_url(url)}'", reading)
         self._url = url
 
     def _connected(self) -> IO[bytes]:
         return opened_url(self._url)
 
 
-def _file_recording(source: object) -> _FileRecording:
+def _file_recording(source: object, reading: ReadingOptions) -> _FileRecording:
     """Whatever can be known of a file before it is decoded is checked."""
     if isinstance(source, str) and is_url(source):
-        return _UrlRecording(source)
+        return _UrlRecording(source, reading)
     if isinstance(source, (str, os.PathLike)):
-        return _path_recording(Path(source))
+        return _path_recording(Path(source), reading)
     if not hasattr(source, "read"):
         raise AudioError(
             f"cannot read audio from a {type(source).__name__}; give a path, a binary file object or a NumPy array"
         )
     label = getattr(source, "name", None)
-    return _object_recording(source, f"'{label}'" if isinstance(label, str) else "the file object")
+    return _object_recording(source, f"'{label}'" if isinstance(label, str) else "the file object", reading)
 
 
-def _path_recording(path: Path) -> _FileRecording:
+def _path_recording(path: Path, reading: ReadingOptions) -> _FileRecording:
     name = f"'{path}'"
     try:
         status = path.stat()
@@ -319,23 +328,23 @@ def _path_recording(path: Path) -> _FileRecording:
     if stat.S_ISDIR(status.st_mode):
         raise AudioError(f"{name} is a folder; give a recording in it")
     if not stat.S_ISREG(status.st_mode):
-        return _NamedPipeRecording(name, path)
+        return _NamedPipeRecording(name, path, reading)
     if status.st_size == 0:
         raise AudioError(f"{name} is empty (0 bytes); record, copy or download it again")
-    return _DiskRecording(name, path.absolute())
+    return _DiskRecording(name, path.absolute(), reading)
 
 
-def _object_recording(file: Any, name: str) -> _FileRecording:
+def _object_recording(file: Any, name: str, reading: ReadingOptions) -> _FileRecording:
     if isinstance(file, io.TextIOBase) or (hasattr(file, "readable") and not file.readable()):
         raise AudioError(f"{name} is not open for reading bytes; open it in binary mode, with 'rb'")
     if not (hasattr(file, "seekable") and file.seekable()):
-        return _PipeRecording(name, file)
+        return _PipeRecording(name, reading, file)
     position = file.tell()
     at_end = not file.read(1)
     file.seek(position)
     if at_end:
         raise AudioError(f"{name} has nothing left to read: it is empty or at its end; rewind it with seek(0)")
-    return _ObjectRecording(name, file)
+    return _ObjectRecording(name, file, reading)
 
 
 def _changed(name: str) -> str:

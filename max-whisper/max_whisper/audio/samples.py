@@ -11,18 +11,19 @@ from itertools import accumulate
 import numpy as np
 
 from max_whisper.audio.constants import N_SAMPLES
+from max_whisper.audio.reading import ReadingOptions
 from max_whisper.audio.recording import Audio, Recording, Samples, open_recording
 
 _BLOCK = 1 << 16  # samples in a block
 _TAIL = N_SAMPLES + _BLOCK  # samples that are kept behind the last block read
 
 
-def open_samples(source: Audio, sample_rate: int | None = None) -> SampleSource:
-    """The samples of a recording, to be read forward; the arguments and errors are those of `audio.load_audio`.
+def open_samples(source: Audio, reading: ReadingOptions | None = None) -> SampleSource:
+    """The samples of a recording, to be read forward; the errors are those of `audio.load_audio`.
 
     What can be known before decoding is checked now; the rest, and what it warns of, comes with the first pass.
     """
-    return RecordedSamples(open_recording(source, sample_rate))
+    return RecordedSamples(open_recording(source, reading))
 
 
 class SampleSource(ABC):
@@ -40,7 +41,8 @@ class SampleSource(ABC):
         """A pass over all samples, in blocks of 65,536 and one shorter, which are not to be written to.
 
         Raises AudioError where the recording cannot be read, has no sound or less than 25 ms of it, or is not what its
-        first pass found. Warns AudioWarning, once for all passes, where it is damaged or cut short.
+        first pass found. Warns AudioWarning, once for all passes, where it is damaged or cut short, or its
+        samples are not what sound has.
         """
 
     @abstractmethod

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from max_whisper.audio.reading import ReadingOptions
 from max_whisper.audio.vad.parameters import VadParameters
 from max_whisper.checks import Form
 from max_whisper.cli.options import OutputOptions, TemperatureOptions, WorkerOptions
@@ -135,6 +136,7 @@ def _add_language(parser: CommandParser) -> None:
     parser.add_argument(
         "--segments", type=int, default=1, metavar="N", help="windows of 30 s to listen to (default: 1)"
     )
+    _add_options(parser, options_of(ReadingOptions))
     parser.add_foreign_names()
 
 

@@ -110,11 +110,12 @@ def transcribe(
     return errors.status
 
 
-def language(files: list[str], segments: int, debug: bool, **loading: Any) -> int:
+def language(files: list[str], segments: int, debug: bool, **values: Any) -> int:
     """`max-whisper language`: the most probable languages of each recording."""
+    loading = {name: values.pop(name) for name in LOADING}
     recordings = _recordings(files)
     checked(LoadOptions, loading)
-    _check({"language_detection_segments": segments})
+    _check({"language_detection_segments": segments, **values})
     with ConsoleProgress() as console:
         errors = FileErrors(console, debug)
         present = errors.existing(recordings)
@@ -125,7 +126,7 @@ def language(files: list[str], segments: int, debug: bool, **loading: Any) -> in
             raise OptionError(f"model: {transcriber.name} knows English only; choose another, such as --model tiny")
         for recording in present:
             with errors.reported():
-                _, probabilities = transcriber.detect_language(recording.audio, segments=segments)
+                _, probabilities = transcriber.detect_language(recording.audio, segments=segments, **values)
                 likely = sorted(probabilities, key=lambda code: -probabilities[code])[:LIKELY_LANGUAGES]
                 shares = (f"{_language_name(code)} ({code}) {probabilities[code]:.1%}" for code in likely)
                 console.text(f"{recording.name}: {', '.join(shares)}")
@@ -234,8 +235,10 @@ def _recordings(files: Sequence[str]) -> list[Recording]:
 
 
 def _check(options: dict[str, Any]) -> TranscribeOptions:
-    """The options of a transcription. Raises WrongOptionError for values that no model could take."""
+    """The options of a transcription. Raises WrongOptionError for values that no model, or no file, could take."""
     wanted: TranscribeOptions = checked(TranscribeOptions, options)
+    if wanted.sample_rate is not None and wanted.input_format is None:
+        raise WrongOptionError("sample_rate: files state their own; it is for raw samples, give input_format too")
     return wanted
 
 

@@ -35,6 +35,7 @@ FOREIGN_NAMES = {
     "return_timestamps": "give word_timestamps or without_timestamps",
     "return_language": "the result has it as language",
     "chunk_length_s": _WINDOWS,
+    "sampling_rate": "give sample_rate",
     "generate_kwargs": "give its entries as options themselves",
     # whisper.cpp
     "no_timestamps": "give without_timestamps",

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from max_whisper.audio.reading import ReadingOptions
 from max_whisper.checks import Form, integer, number, optional, truth, word
-from max_whisper.definitions import FASTER, OPENAI, CommandLine, check_names, check_options, option, options_of
+from max_whisper.definitions import FASTER, OPENAI, CommandLine, check_names, option, options_of
 from max_whisper.errors import OptionError
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.models.whisper.languages import LANGUAGES
@@ -45,8 +46,8 @@ _VAD = Form("a dictionary, such as {'threshold': 0.6}, or None", str, "FIELDS", 
 
 
 @dataclass(frozen=True)
-class TranscribeOptions:
-    """The options of a transcription; the defaults are those of openai-whisper's `transcribe`.
+class TranscribeOptions(ReadingOptions):
+    """The options of a transcription, after those of reading its recording; the defaults are openai-whisper's.
 
     Values and their combinations are checked as the object is made, and against a model's vocabulary by `resolve`;
     both raise OptionError with one line that begins with the option's name. Each value is kept in one form, whichever
@@ -337,7 +338,7 @@ class TranscribeOptions:
 
     def __post_init__(self) -> None:
         given = self.vad_parameters
-        check_options(self)
+        super().__post_init__()
         if isinstance(given, Mapping):
             # Kept as given, as `dataclasses.replace` may change the use on which the other fields' defaults depend.
             object.__setattr__(self, "vad_parameters", dict(given))
@@ -460,11 +461,14 @@ class TranscribeOptions:
 # openai-whisper's `transcribe` has these in another way: as PyTorch's seed, and as `sample_len`.
 UNDER_ANOTHER_NAME = ("seed", "max_new_tokens")
 
+# A recording is read before any backend hears of it: openai-whisper is given the samples.
+BEFORE_THE_BACKEND = tuple(definition.name for definition in options_of(ReadingOptions))
+
 # Options that openai-whisper's `transcribe` has in no way.
 NOT_IN_REFERENCE = tuple(
     definition.name
     for definition in options_of(TranscribeOptions)
-    if OPENAI not in definition.origin and definition.name not in UNDER_ANOTHER_NAME
+    if OPENAI not in definition.origin and definition.name not in (*UNDER_ANOTHER_NAME, *BEFORE_THE_BACKEND)
 )
 
 

@@ -138,16 +138,15 @@ def transcribe_recordings(
     options: TranscribeOptions,
     batch_size: int,
     progress: Progress,
-    sample_rate: int | None = None,
 ) -> Iterator[Transcription | MaxWhisperError]:
     """What becomes of each recording, in order: its transcription or the error that ended it.
 
-    options: resolved for the model. batch_size: recordings at a time. sample_rate: of arrays, in Hz.
+    options: resolved for the model. batch_size: recordings at a time.
     """
 
     def opening(audio: Audio) -> Callable[[], LongForm]:
-        rate = sample_rate if isinstance(audio, np.ndarray) else None
-        return lambda: long_form(model, open_samples(audio, rate), options, silent)
+        reading = options.of_one_among_many(isinstance(audio, np.ndarray))
+        return lambda: long_form(model, open_samples(audio, reading), options, silent)
 
     segments: dict[int, list[Segment]] = defaultdict(list)
     for number, event in in_order(Batch(model, options, batch_size).run(map(opening, audios))):
@@ -180,7 +179,7 @@ def beginning(source: SampleSource, n_samples: int) -> SampleSource:
         blocks.append(block)
         if sum(map(len, blocks)) >= n_samples:
             break
-    return open_samples(np.concatenate(blocks)[:n_samples])
+    return HeldSamples(np.concatenate(blocks)[:n_samples], source.name)
 
 
 def detect_spoken_language(model: SpeechModel, log_mel: LogMelWindows, options: TranscribeOptions) -> dict[str, float]:
