@@ -122,8 +122,9 @@ def failing_file(rng: Generator, folder: Path) -> Source:
     answers = (*ERRORS, None, "text", b"", -1, bytearray(b"RIFF"), memoryview(b"x" * 5000), 10**12, bytes(1 << 20))
     answer = answers[rng.integers(len(answers))]
     after, can_seek = int(rng.integers(0, 12)), bool(rng.random() < 0.5)
-    is_bytes = isinstance(answer, (bytes, bytearray, memoryview))
-    told = f"{len(answer)} bytes as {type(answer).__name__}" if is_bytes else repr(answer)
+    told = repr(answer)
+    if isinstance(answer, (bytes, bytearray, memoryview)):
+        told = f"{len(answer)} bytes as {type(answer).__name__}"
     return Source(
         f"{described} from a file object whose {method} gives {told} after {after} calls, can_seek={can_seek}",
         lambda: FailingFile(content, method, answer, after, can_seek=can_seek),
