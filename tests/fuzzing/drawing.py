@@ -19,7 +19,7 @@ _VALUES: dict[type, tuple[Any, ...]] = {
     bool: (True, False),
     int: (0, 1, 2, 3, 4, 5, 6, 7, 8, np.int64(3)),
     float: (0, 0.0, 1e-9, 0.01, 0.1, 0.2, 0.35, 0.5, 0.6, 0.9, 1, 1.0, 1.5, 2.4, 10.0, 30.0, np.float32(0.7), math.inf),
-    str: (),
+    str: ("", "0", "1", "none", "a text"),
 }
 _WRONG: tuple[Any, ...] = (
     -1,
