@@ -10,8 +10,16 @@ from typing import Any
 
 import pytest
 
+from tests.allowed_skips import LIST, SkipsAreFailures, read_allowed_skips
+
 # Read as the hub's library is imported, here and in the processes that tests start.
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if os.environ.get("MAX_WHISPER_CI"):
+        allowed = read_allowed_skips(LIST.read_text(encoding="utf-8"))
+        config.pluginmanager.register(SkipsAreFailures(allowed, LIST.parent))
 
 
 @pytest.fixture(scope="session", autouse=True)

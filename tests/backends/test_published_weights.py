@@ -1,11 +1,17 @@
-"""Published weights on a published recording: the reference's text, tokens and times.
+"""Published weights on published recordings: the reference's text, tokens and times.
 
 The files are not in the repository. Beside a clone, in ../shared/data, lie OpenAI's `tiny.en.pt` and the recording
-`jfk.flac` of openai-whisper's own tests; without them these tests are skipped.
+`jfk.flac` of openai-whisper's own tests; `../shared/tools/published-weights.sh build/published` writes `base.pt`; the
+telephone prompts are Debian's asterisk-core-sounds-en-wav. Without them these tests are skipped.
+
+Each prompt is transcribed with one of the kinds of options; MAX_WHISPER_ALL_PROMPTS=1 takes each with every kind, which
+takes five minutes.
 """
 
+import os
+import wave
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -13,16 +19,51 @@ import max_whisper
 from max_whisper.results import Transcription
 from max_whisper.transcriber import Transcriber
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-MODEL, RECORDING = DATA / "tiny.en.pt", DATA / "jfk.flac"
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT.parent / "shared" / "data"
+RECORDING = DATA / "jfk.flac"
 SPOKEN = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
+MODELS = {"tiny.en": DATA / "tiny.en.pt", "base": ROOT / "build" / "published" / "base.pt"}
+PROMPTS = Path("/usr/share/asterisk/sounds/en_US_f_Allison")
+N_PROMPTS = 50
+OPTIONS: list[dict[str, Any]] = [{}, {"beam_size": 5}, {"word_timestamps": True}]
 
-pytestmark = pytest.mark.skipif(not (MODEL.is_file() and RECORDING.is_file()), reason="no published weights beside it")
+
+class Pair(NamedTuple):
+    """A model on both sides."""
+
+    ours: Transcriber
+    reference: Transcriber
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def pair(request: pytest.FixtureRequest) -> Pair:
+    path = MODELS[request.param]
+    if not path.is_file():
+        pytest.skip(f"no published weights of {request.param}")
+    ours = max_whisper.load_model(path, device="cpu")
+    assert ours.name == request.param
+    return Pair(ours, max_whisper.load_model(path, backend="torch", device="cpu"))
 
 
 @pytest.fixture(scope="module")
-def reference() -> Transcriber:
-    return max_whisper.load_model(MODEL, backend="torch", device="cpu")
+def jfk() -> Path:
+    if not RECORDING.is_file():
+        pytest.skip("no published recording")
+    return RECORDING
+
+
+def prompts() -> list[Path]:
+    """Fifty of the telephone prompts, of 1 to 12 s, from the whole of the alphabet."""
+    if not PROMPTS.is_dir():
+        pytest.skip("no telephone prompts")
+    spoken = [path for path in sorted(PROMPTS.glob("*.wav")) if 1 <= seconds(path) <= 12]
+    return spoken[:: len(spoken) // N_PROMPTS][:N_PROMPTS]
+
+
+def seconds(path: Path) -> float:
+    with wave.open(str(path)) as file:
+        return file.getnframes() / file.getframerate()
 
 
 def essence(result: Transcription) -> list[tuple[object, ...]]:
@@ -33,17 +74,27 @@ def essence(result: Transcription) -> list[tuple[object, ...]]:
     ]
 
 
-@pytest.mark.parametrize("options", [{}, {"beam_size": 5}, {"word_timestamps": True}], ids=str)
-def test_the_references_text_tokens_and_times(reference: Transcriber, options: dict[str, Any]) -> None:
-    model = max_whisper.load_model(MODEL, device="cpu")
-    assert model.name == "tiny.en"
-    expected = reference.transcribe(RECORDING, **options)
-    heard = model.transcribe(RECORDING, **options)
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_the_references_text_tokens_and_times(pair: Pair, jfk: Path, options: dict[str, Any]) -> None:
+    heard, expected = (model.transcribe(jfk, **options) for model in pair)
     assert heard.text == expected.text
     assert essence(heard) == essence(expected)
 
 
-def test_the_words_are_what_is_said(reference: Transcriber) -> None:
-    text = reference.transcribe(RECORDING).text
+@pytest.mark.parametrize("number", range(len(OPTIONS)), ids=lambda number: str(OPTIONS[number]))
+def test_the_references_tokens_of_telephone_prompts(pair: Pair, number: int) -> None:
+    chosen = prompts()
+    assert len(chosen) == N_PROMPTS
+    for path in chosen if os.environ.get("MAX_WHISPER_ALL_PROMPTS") else chosen[number :: len(OPTIONS)]:
+        heard, expected = (model.transcribe(path, **OPTIONS[number]) for model in pair)
+        assert [segment.tokens for segment in heard.segments] == [segment.tokens for segment in expected.segments]
+        words = [
+            [word.word for segment in result.segments for word in segment.words or ()] for result in (heard, expected)
+        ]
+        assert words[0] == words[1]
+
+
+def test_the_words_are_what_is_said(pair: Pair, jfk: Path) -> None:
+    text = pair.ours.transcribe(jfk).text
     spoken = "".join(character for character in text if character.isalpha() or character == " ").lower().split()
     assert spoken == SPOKEN.split()

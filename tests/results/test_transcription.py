@@ -2,6 +2,8 @@
 
 import json
 import os
+import tempfile
+from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
@@ -156,11 +158,26 @@ def test_save_into_a_missing_folder(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
-def test_save_into_a_read_only_folder(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
+@pytest.fixture
+def read_only_folder() -> Iterator[Path]:
+    """A folder that this process may not write into. Root, who may, is nobody for the while."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o555)
+        is_root = os.geteuid() == 0
+        if is_root:
+            os.seteuid(65534)
+        try:
+            yield folder
+        finally:
+            if is_root:
+                os.seteuid(0)
+
+
+def test_save_into_a_read_only_folder(read_only_folder: Path) -> None:
     with pytest.raises(MaxWhisperError, match=r"^cannot write '.*talk\.srt': Permission denied; choose a folder"):
-        transcription().save(tmp_path / "talk.srt")
+        transcription().save(read_only_folder / "talk.srt")
+    assert list(read_only_folder.iterdir()) == []
 
 
 def test_save_over_a_folder_leaves_nothing_behind(tmp_path: Path) -> None:

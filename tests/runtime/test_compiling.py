@@ -8,8 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from max import driver
+from max import driver, engine
+from max.dtype import DType
+from max.graph import Graph, TensorType
 
 from max_whisper.errors import CheckpointError, DeviceError
 from max_whisper.models.whisper import compiled
@@ -18,7 +21,8 @@ from max_whisper.models.whisper.compiled import compile_ahead, load_fused_graphs
 from max_whisper.models.whisper.graphs import fused, whisper
 from max_whisper.progress import Step
 from max_whisper.runtime import compiling, devices
-from max_whisper.runtime.compiling import cache_key
+from max_whisper.runtime.compiling import GraphRecipe, cache_key, compile_graphs, compile_session
+from max_whisper.runtime.cpu import cpu_instructions
 from max_whisper.runtime.devices import Device, select_device
 from max_whisper.runtime.kernels import KERNELS
 
@@ -37,8 +41,8 @@ def progress(messages: list[str]) -> Callable[[Step], None]:
 
 def compiled_file() -> Path:
     nano = load_checkpoint("nano")
-    load_graphs(nano, CPU)
-    recipe = compiled.graph_recipe(nano, CPU, every_layer=False)
+    load_fused_graphs(nano, CPU, "float32")
+    recipe = compiled.fused_recipe(nano, CPU, "float32", cpu_instructions())
     return compiling.compiled_dir() / f"{cache_key(CPU, recipe)}.mef"
 
 
@@ -51,22 +55,44 @@ def test_a_second_start_compiles_nothing(
         raise AssertionError("compiled again")
 
     monkeypatch.setattr(compiling.engine.InferenceSession, "compile", compile_again)
-    monkeypatch.setattr(whisper, "build_graphs", compile_again)
-    load_graphs(load_checkpoint("nano"), CPU, progress)
+    monkeypatch.setattr(fused, "build_fused_graphs", compile_again)
+    load_fused_graphs(load_checkpoint("nano"), CPU, "float32", progress)
     assert messages == ["loading the model"]
+
+
+def doubling() -> GraphRecipe:
+    """A graph that is compiled in a moment."""
+
+    def build() -> Graph:
+        with Graph("doubling", input_types=[TensorType(DType.float32, ["n"], CPU.reference)]) as graph:
+            graph.output(graph.inputs[0].tensor * 2)
+        return graph
+
+    return GraphRecipe("doubling", Path(fused.__file__), {}, build, "a doubling", "a moment")
+
+
+def doubled(graphs: engine.CompiledModel) -> list[float]:
+    with compile_session(CPU) as session:
+        (result,) = session.init(graphs).execute(driver.Buffer.from_numpy(np.array([1.5, -2], np.float32)))
+    return result.to_numpy().tolist()
 
 
 def test_a_damaged_file_is_compiled_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, messages: list[str], progress: Callable[[Step], None]
 ) -> None:
-    whole = compiled_file()
     monkeypatch.setattr(compiling, "compiled_dir", lambda: tmp_path)
-    damaged = tmp_path / whole.name
-    damaged.write_bytes(whole.read_bytes()[:1000])
-    load_graphs(load_checkpoint("nano"), CPU, progress)
-    assert messages[0].startswith("compiling the encoder and the decoder for this CPU")
-    assert damaged.stat().st_size > 1000
-    assert [path.name for path in tmp_path.iterdir()] == [whole.name]  # nothing half-written beside it
+    with compile_session(CPU) as session:
+        _, path = compile_graphs(session, CPU, doubling(), progress)
+        whole = path.read_bytes()
+        path.write_bytes(whole[:1000])
+        graphs, _ = compile_graphs(session, CPU, doubling(), progress)
+        assert doubled(graphs) == [3, -4]
+        assert messages == ["compiling a doubling for this CPU, once, a moment"] * 2
+        assert path.stat().st_size > 1000
+        assert list(tmp_path.iterdir()) == [path]  # nothing half-written beside it
+        graphs, _ = compile_graphs(session, CPU, doubling(), progress)
+    assert doubled(graphs) == [3, -4]
+    assert len(messages) == 2
 
 
 def test_compiling_ahead_reads_no_weights_and_is_what_loading_reads(

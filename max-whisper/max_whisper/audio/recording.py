@@ -24,6 +24,7 @@ from max_whisper.audio.arrays import array_blocks, check_array
 from max_whisper.audio.byte_streams import ForwardView, KeptBytes, View
 from max_whisper.audio.constants import N_FFT, N_SAMPLES, SAMPLE_RATE
 from max_whisper.audio.ffmpeg import decoded, not_permitted, resampled_blocks
+from max_whisper.audio.foreign_file import ForeignFile
 from max_whisper.audio.reading import ReadingOptions
 from max_whisper.audio.url import is_url, no_such_file, opened_url, shown_url
 from max_whisper.errors import AudioError, OptionError
@@ -243,14 +244,14 @@ class _DiskRecording(_FileRecording):
 class _ObjectRecording(_FileRecording):
     """A file object that can go back. FFmpeg reads it from where it stood."""
 
-    def __init__(self, name: str, file: BinaryIO, reading: ReadingOptions) -> None:
+    def __init__(self, name: str, file: BinaryIO, start: int, reading: ReadingOptions) -> None:
         super().__init__(name, reading)
         self._file = file
-        self._start = file.tell()
+        self._start = start
 
     def _opened(self) -> str | ForwardView:
         if getattr(self._file, "closed", False):
-            raise AudioError(f"{self.name} was closed before it was transcribed; keep it open until then")
+            raise AudioError(_closed(self.name))
         return View(self._file, self._start, self._file)
 
 
@@ -335,16 +336,29 @@ def _path_recording(path: Path, reading: ReadingOptions) -> _FileRecording:
 
 
 def _object_recording(file: Any, name: str, reading: ReadingOptions) -> _FileRecording:
-    if isinstance(file, io.TextIOBase) or (hasattr(file, "readable") and not file.readable()):
+    if getattr(file, "closed", False):
+        raise AudioError(_closed(name))
+    is_text = isinstance(file, io.TextIOBase)
+    file = ForeignFile(file)
+    if is_text or not file.readable():
         raise AudioError(f"{name} is not open for reading bytes; open it in binary mode, with 'rb'")
-    if not (hasattr(file, "seekable") and file.seekable()):
+    if not file.seekable():
         return _PipeRecording(name, reading, file)
-    position = file.tell()
-    at_end = not file.read(1)
-    file.seek(position)
+    try:
+        position = file.tell()
+        at_end = not file.read(1)
+        file.seek(position)
+    except OSError as error:
+        raise AudioError(
+            f"{name} cannot be read ({error}); give a file object whose read, seek and tell work"
+        ) from error
     if at_end:
         raise AudioError(f"{name} has nothing left to read: it is empty or at its end; rewind it with seek(0)")
-    return _ObjectRecording(name, file, reading)
+    return _ObjectRecording(name, file, position, reading)
+
+
+def _closed(name: str) -> str:
+    return f"{name} was closed before it was transcribed; keep it open until then"
 
 
 def _changed(name: str) -> str:
