@@ -54,10 +54,10 @@ def load_graphs(
     # Imported only here, because max.nn takes a third of a second and the fused graphs do without.
     from max_whisper.models.whisper.graphs.whisper import weights_for_graphs
 
+    checkpoint.check_finite()
     with compile_session(device) as session:
         compiled, _ = compile_graphs(session, device, graph_recipe(checkpoint, device, every_layer), progress)
         progress(Step("loading the model"))
-        checkpoint.check_finite()
         weights = weights_for_graphs(checkpoint.weights, checkpoint.dims, _stored(checkpoint, device))
         return LoadedGraphs(**session.init_all(compiled, weights_registry=weights), weights=weights)
 
@@ -78,9 +78,9 @@ def load_fused_graphs(
     chosen = instructions or cpu_instructions()
     recipe = fused_recipe(checkpoint, device, compute_type, chosen)
     packing = _packing(checkpoint, compute_type, chosen)
+    weights = packed_weights(packed_file(checkpoint, packing), progress)  # first, since it finds faulty weights
     with compile_session(device) as session:
         compiled, _ = compile_graphs(session, device, recipe, progress)
-        weights = packed_weights(packed_file(checkpoint, packing), progress)
         progress(Step("loading the model"))
         models = session.init_all(compiled, weights_registry=weights)
         return LoadedFusedGraphs(**models, weights=weights, block_bytes=fused.block_bytes(packing))
