@@ -51,12 +51,11 @@ _SUFFIX_FORMATS = {".onnx": "ONNX", ".npz": "MLX", ".msgpack": "Flax", ".xml": "
 _GIT_LFS = b"version https://git-lfs.github.com/spec/"
 
 # What may follow an official model's name in that of a conversion: a precision or a format, not another training.
-_CONVERSIONS = (
-    r"([-.]?(q\d\w*|[48]-?bit|int\d+\w*|f(p|loat)\d+|bf(loat)?16|ct2|ctranslate2|onnx|mlx|ggml|gguf|ov|bin))*"
-)
+_PRECISIONS = r"q\d(-\d|-k)?\w*|[48]-?bit|int\d+\w*|f(p|loat)\d+|bf(loat)?16"
+_CONVERSIONS = rf"([-.]?({_PRECISIONS}|ct2|ctranslate2|onnx|mlx|ggml|gguf|ov|bin|tflite))*"
 _NAMES = "|".join(re.escape(name) for name in sorted(OFFICIAL_MODELS, key=len, reverse=True))
 _CONVERTED = re.compile(rf"(?:.*[-/])?(?:whisper|ggml|gguf)-({_NAMES}){_CONVERSIONS}")
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 def refuse_foreign_file(path: Path) -> None:

@@ -27,6 +27,7 @@ from max_whisper.models.whisper.checkpoint.vocabulary import (
     TOKENIZER_FILES,
     folder_vocabulary,
     needs_tokenizer,
+    warn_of_own_tokens,
 )
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.progress import Progress, Step
@@ -86,7 +87,7 @@ def huggingface_name(name: str) -> str:
 def load_repository(repository: str, progress: Progress) -> Checkpoint:
     """The checkpoint in a repository of the Hugging Face Hub, by way of that library's own cache.
 
-    Its settings are fetched and checked first, then its weights, then the tokenizer's files where they are needed.
+    Its settings are fetched and checked first, with the tokenizer's files where they are needed, and then the weights.
 
     Raises CheckpointError where huggingface_hub is not installed or cannot get the repository.
     """
@@ -127,11 +128,13 @@ def load_repository(repository: str, progress: Progress) -> Checkpoint:
     commit = folder.name  # which names the folder, so that all files are of one state of the repository
     try:
         dims = _folder_dims(folder)
-        for patterns in (_WEIGHTS_PATTERNS, _TORCH_PATTERNS):
-            if not _has_weights(folder):
-                fetch(patterns, commit)
         if needs_tokenizer(folder, dims):
             fetch(TOKENIZER_FILES, commit)
+        folder_vocabulary(folder, dims)
+        if not _is_whole(folder):
+            fetch(_WEIGHTS_PATTERNS, commit)
+        if not _is_whole(folder) and not any((folder / name).is_file() for name in (_WEIGHTS, _INDEX)):
+            fetch(_TORCH_PATTERNS, commit)
         return load_folder(folder, repository)
     except CheckpointError:
         files: list[str] = []
@@ -166,6 +169,7 @@ def load_folder(folder: Path, name: str | None = None) -> Checkpoint:
     )
     tensors = {name: stored[names[name]] for name in names}
     n_tokens = folder_vocabulary(folder, dims)
+    warn_of_own_tokens(folder, n_tokens, dims.n_vocab)
     tensors[_EMBEDDING] = tensors[_EMBEDDING].rows(n_tokens)
     dims = replace(dims, n_vocab=n_tokens)
     return Checkpoint(
@@ -193,12 +197,12 @@ def _folder_dims(folder: Path) -> ModelDimensions:
 
 
 def _read_config(path: Path, config: dict[str, Any]) -> ModelDimensions:
+    if "n_mels" in config:
+        refuse_foreign_folder(path.parent)
     if config.get("model_type") != "whisper":
         raise CheckpointError(
             f"{path}: its model_type is {config.get('model_type')!r}, not 'whisper'; give the folder of a Whisper model"
         )
-    if "n_mels" in config:
-        refuse_foreign_folder(path.parent)
     if absent := [key for key in _CONFIG_KEYS.values() if key not in config]:
         raise CheckpointError(f"{path}: {absent[0]} is missing; download it again")
     dims = read_dims(str(path), {name: config[key] for name, key in _CONFIG_KEYS.items()})
@@ -252,7 +256,16 @@ def _weight_files(folder: Path) -> list[Path]:
     )
 
 
+def _is_whole(folder: Path) -> bool:
+    """Whether all files of the weights are there."""
+    try:
+        return bool(_weight_files(folder))
+    except CheckpointError:
+        return False
+
+
 def _has_weights(folder: Path) -> bool:
+    """Whether a file of the weights is there."""
     return any((folder / name).is_file() for name in (_WEIGHTS, _INDEX, _TORCH_WEIGHTS, _TORCH_INDEX))
 
 

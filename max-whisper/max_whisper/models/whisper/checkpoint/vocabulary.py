@@ -50,7 +50,7 @@ def folder_vocabulary(folder: Path, dims: ModelDimensions) -> int:
     differ, the one that needs just the rows that there are is right. Without any, a size that is Whisper's own decides.
 
     Raises CheckpointError where the rows are too few, where the ids are not Whisper's, and where files that would tell
-    them are missing. Warns CheckpointWarning where the tokenizer has tokens of its own behind the timestamps.
+    them are missing.
     """
     if not needs_tokenizer(folder, dims):
         return dims.n_vocab
@@ -72,9 +72,21 @@ def folder_vocabulary(folder: Path, dims: ModelDimensions) -> int:
         raise CheckpointError(
             f"{folder}: <|notimestamps|> is {ids}; keep the one with which the model was trained, and delete the other"
         )
-    size = dims.n_vocab if dims.n_vocab in fitting else fitting.pop()
-    _warn_of_own_tokens(folder, size, dims.n_vocab)
-    return size
+    return dims.n_vocab if dims.n_vocab in fitting else fitting.pop()
+
+
+def warn_of_own_tokens(folder: Path, size: int, rows: int) -> None:
+    """Warn CheckpointWarning where the tokenizer of a folder has tokens of its own, from `size` on."""
+    if size == rows:
+        return
+    own: dict[int, str] = {}
+    for name in TOKENIZER_FILES:
+        ids = _token_ids(folder, name)
+        own.update((token, text) for text, token in ids.items() if isinstance(token, int) and size <= token < rows)
+    if own:
+        first = repr(one_line(own[min(own)]))
+        tokens = f"its {len(own)} own tokens, such as {first}, are" if len(own) > 1 else f"its own token {first} is"
+        warn(f"{folder}: {tokens} never written", CheckpointWarning)
 
 
 def _usual_size(folder: Path, dims: ModelDimensions) -> int:
@@ -129,17 +141,6 @@ def _token_ids(folder: Path, name: str) -> dict[str, Any]:
         listed = added if isinstance(added, list) else ()
         return {str(entry.get("content")): entry.get("id") for entry in listed if isinstance(entry, dict)}
     return content
-
-
-def _warn_of_own_tokens(folder: Path, size: int, rows: int) -> None:
-    own: dict[int, str] = {}
-    for name in TOKENIZER_FILES:
-        ids = _token_ids(folder, name)
-        own.update((token, text) for text, token in ids.items() if isinstance(token, int) and size <= token < rows)
-    if own:
-        first = repr(one_line(own[min(own)]))
-        tokens = f"its {len(own)} own tokens, such as {first}, are" if len(own) > 1 else f"its own token {first} is"
-        warn(f"{folder}: {tokens} never written", CheckpointWarning)
 
 
 def _read(path: Path) -> dict[str, Any]:
