@@ -118,9 +118,12 @@ class Transcriber(ABC):
             OptionError: an option that does not exist, a value or a combination that cannot be, or one that the model
                 or the backend does not have. It is raised before the recording is opened.
             AudioError: the recording cannot be read, holds no sound, or is shorter than 25 ms.
+            NonFiniteError: the model gives NaN or infinite values for the recording, in float32 too.
 
         Warns:
             AudioWarning: the file is damaged or cut short; what could be decoded is transcribed.
+            PrecisionWarning: once for a model whose `compute_type` gives NaN or infinite values somewhere; these
+                windows are computed in float32.
         """
         return self.stream(
             audio, sample_rate=sample_rate, progress=progress, options=options, **keywords
@@ -328,10 +331,13 @@ def load_model(
         progress: called with a `progress.Step` for each download and compile.
 
     Raises:
-        CheckpointError: there is no such model, or its file cannot be read. DownloadError is one for a model that
-            cannot be downloaded.
+        CheckpointError: there is no such model, its file cannot be read, or a weight is NaN or infinite. DownloadError
+            is one for a model that cannot be downloaded.
         DeviceError: this machine has no such device.
         OptionError: a value that cannot be, or a compute type that the backend or the device does not have.
+
+    Warns:
+        CheckpointWarning: the model has tokens of its own behind the timestamps, which are never written.
     """
     chosen = LoadOptions(model, backend, device, compute_type, threads)
     try:
