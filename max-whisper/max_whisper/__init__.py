@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from max_whisper.audio.recording import AudioWarning, load_audio
     from max_whisper.audio.vad.parameters import VadParameters
     from max_whisper.backends.factory import available_models
-    from max_whisper.errors import AudioError, CheckpointError, DeviceError, DownloadError, MaxWhisperError, OptionError
+    from max_whisper.errors import (
+        AudioError,
+        CheckpointError,
+        CheckpointWarning,
+        DeviceError,
+        DownloadError,
+        MaxWhisperError,
+        NonFiniteError,
+        OptionError,
+        PrecisionWarning,
+    )
     from max_whisper.options.transcribe import TranscribeOptions
     from max_whisper.progress import Progress, Step
     from max_whisper.results.segment import Segment, Word
@@ -36,10 +46,13 @@ else:
             "errors": [
                 "AudioError",
                 "CheckpointError",
+                "CheckpointWarning",
                 "DeviceError",
                 "DownloadError",
                 "MaxWhisperError",
+                "NonFiniteError",
                 "OptionError",
+                "PrecisionWarning",
             ],
             "options.transcribe": ["TranscribeOptions"],
             "progress": ["Progress", "Step"],
@@ -54,10 +67,13 @@ __all__ = [
     "AudioError",
     "AudioWarning",
     "CheckpointError",
+    "CheckpointWarning",
     "DeviceError",
     "DownloadError",
     "MaxWhisperError",
+    "NonFiniteError",
     "OptionError",
+    "PrecisionWarning",
     "Progress",
     "Segment",
     "Step",

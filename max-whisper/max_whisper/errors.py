@@ -2,7 +2,12 @@
 
 Every message is one line: what was wrong, in which file or option, and what to do about it. The command line prints it
 as it stands and exits with status 1.
+
+Warnings are of one line too, and the work goes on.
 """
+
+import inspect
+import warnings
 
 
 class MaxWhisperError(Exception):
@@ -38,5 +43,25 @@ class DeviceError(MaxWhisperError):
     """A device or backend that this machine does not have."""
 
 
+class NonFiniteError(MaxWhisperError):
+    """A model that gives NaN or infinite values for a recording, in float32 too."""
+
+
 class OptionError(MaxWhisperError, ValueError):
     """An option with a value, or a combination of values, that cannot be."""
+
+
+class CheckpointWarning(UserWarning):
+    """A model that is not used whole: tokens of its own are never written."""
+
+
+class PrecisionWarning(UserWarning):
+    """A model that gives NaN or infinite values in half precision or int8, and is computed in float32 there."""
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn in the name of the line outside this package that asked for the work."""
+    level, frame, package = 1, inspect.currentframe(), __name__.partition(".")[0]
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

@@ -126,11 +126,14 @@ class Transcriber(ABC):
                 the backend or this kind of recording does not have. It is raised before the recording is read.
             AudioError: the recording cannot be read, holds no sound, is shorter than 25 ms, or has no such track or
                 channel; or an array is of numbers that cannot be samples.
+            NonFiniteError: the model gives NaN or infinite values for the recording, in float32 too.
             DeviceError: this process was forked from the one that loaded the model; start it with 'spawn'.
 
         Warns:
             AudioWarning: the file is damaged or cut short, and what could be decoded is transcribed; its channels
                 cancel each other in the mix; or samples are far louder than full scale.
+            PrecisionWarning: once for a model whose `compute_type` gives NaN or infinite values somewhere; these
+                windows are computed in float32.
         """
         return self.stream(audio, progress=progress, options=options, **keywords).transcription()
 
@@ -335,10 +338,13 @@ def load_model(
         progress: called with a `progress.Step` for each download and compile.
 
     Raises:
-        CheckpointError: there is no such model, or its file cannot be read. DownloadError is one for a model that
-            cannot be downloaded.
+        CheckpointError: there is no such model, its file cannot be read, or a weight is NaN or infinite. DownloadError
+            is one for a model that cannot be downloaded.
         DeviceError: this machine has no such device.
         OptionError: a value that cannot be, or a compute type that the backend or the device does not have.
+
+    Warns:
+        CheckpointWarning: the model has tokens of its own behind the timestamps, which are never written.
     """
     chosen = LoadOptions(model, backend, device, compute_type, threads)
     try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from max_whisper.backends.interface import SpeechModel
+from max_whisper.backends.interface import SpeechModel, TextDecoder
 from max_whisper.models.whisper.checkpoint import (
     Checkpoint,
     KnownModel,
@@ -72,7 +72,7 @@ def load_backend(
 
         loaded = HybridModel(checkpoint, selected, load_max_model(checkpoint, selected, progress=progress))
     else:
-        loaded = load_max_model(checkpoint, selected, compute_type, progress)
+        loaded = _finite(checkpoint, selected, compute_type, progress)
     return LoadedModel(backend, selected.name, checkpoint.name, checkpoint.dims, loaded)
 
 
@@ -101,6 +101,20 @@ def load_max_model(
     from max_whisper.backends.fused import FusedModel
 
     return FusedModel(checkpoint, device, compute_type, progress)
+
+
+def _finite(checkpoint: Checkpoint, device: Device, compute_type: str, progress: Progress) -> SpeechModel:
+    """The model of backend `max`, whose results are looked at."""
+    from max_whisper.backends.finite import FiniteModel, FiniteTextDecoder, InFloat32
+
+    model = load_max_model(checkpoint, device, compute_type, progress)
+    in_float32 = None
+    if compute_type != "float32":
+        in_float32 = InFloat32(
+            checkpoint.name, compute_type, lambda: load_max_model(checkpoint, device, progress=progress)
+        )
+    kind = FiniteTextDecoder if isinstance(model, TextDecoder) else FiniteModel
+    return kind(model, checkpoint.name, in_float32)
 
 
 def _load_reference(model: str | Path, device: str, threads: int, progress: Progress) -> LoadedModel:

@@ -119,6 +119,11 @@ class Prompts:
     sot_index: int  # which of the n tokens is <|startoftranscript|>
     max_new_tokens: Sequence[int]  # for each window, the most tokens that are chosen
 
+    def of(self, windows: Sequence[int]) -> "Prompts":
+        """Those of some windows of the batch."""
+        padding = [self.padding[window] for window in windows]
+        return Prompts(self.tokens[windows], padding, self.sot_index, [self.max_new_tokens[i] for i in windows])
+
 
 @dataclass(frozen=True)
 class TokenRules:

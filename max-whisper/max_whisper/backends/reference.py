@@ -8,7 +8,7 @@ import numpy as np
 
 from max_whisper.audio.log_mel import Log10Mel, log10_mel
 from max_whisper.backends.interface import CrossAttention
-from max_whisper.errors import DeviceError
+from max_whisper.errors import DeviceError, NonFiniteError
 from max_whisper.models.whisper.checkpoint import Checkpoint
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.runtime.devices import check_device_name
@@ -39,7 +39,11 @@ def select_torch_device(name: str = "auto", threads: int = 0) -> torch.device:
 
 
 def reference_model(checkpoint: Checkpoint, device: torch.device) -> whisper.Whisper:
-    """openai-whisper's model with a checkpoint's weights, in float32."""
+    """openai-whisper's model with a checkpoint's weights, in float32.
+
+    Raises CheckpointError where one is NaN or infinite.
+    """
+    checkpoint.check_finite()
     model = whisper.model.Whisper(whisper.model.ModelDimensions(**checkpoint.dims.to_dict()))
     weights = {name: torch.from_numpy(weight) for name, weight in checkpoint.weights.items()}
     # Tensors share the arrays' memory instead of copying it.
@@ -59,6 +63,7 @@ class TorchModel:
         self.turns = turns_at("cpu" if model.device.type == "cpu" else "gpu")
         self.log10_mel: Log10Mel = log10_mel
         self._model = model
+        model.decoder.register_forward_hook(_check_logits)
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 
     def transcribe(self, audio: np.ndarray, *, seed: int, **options: Any) -> dict[str, Any]:
@@ -128,6 +133,15 @@ class TorchModel:
         """Wait until the features are there."""
         if features.is_cuda:
             torch.cuda.synchronize(features.device)
+
+
+def _check_logits(decoder: torch.nn.Module, inputs: object, logits: torch.Tensor) -> None:
+    """Raise NonFiniteError where the decoder's logits are NaN or infinite, and so their sum."""
+    if not torch.isfinite(logits.sum()):
+        raise NonFiniteError(
+            "the model's logits are NaN or infinite for this recording, in float32; take another checkpoint, from"
+            " before its training went astray"
+        )
 
 
 class TorchDecoderState:

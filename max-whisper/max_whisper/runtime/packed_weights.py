@@ -34,6 +34,7 @@ class PackedFile:
     packer: Path  # the Python module that packs
     parameters: Mapping[str, object]  # what it was given, as JSON can hold it
     weights: Mapping[str, np.ndarray]  # the checkpoint's
+    check: Callable[[], None]  # raises CheckpointError for weights that cannot be packed; a packed file has passed it
     arrays: Mapping[str, PackedArray]  # by name, in their order
     purpose: str  # the format, for a person: `int8`
 
@@ -42,13 +43,14 @@ def packed_weights(file: PackedFile, progress: Progress) -> dict[str, np.ndarray
     """The arrays, as views of a file of the cache.
 
     The file begins with a description of its arrays and holds them one after the other. A file of another
-    description is made anew. Raises CheckpointError where it cannot be written.
+    description is made anew. Raises CheckpointError where it cannot be written, and where `check` does.
     """
     header = _header(file.arrays)
     sizes = {name: int(np.prod(array.shape)) * np.dtype(array.dtype).itemsize for name, array in file.arrays.items()}
     path = cache_dir() / "packed" / f"{_key(file)}.bin"
     if not _is_whole(path, header, sum(sizes.values())):
         progress(Step(f"packing the weights as {file.purpose}, once"))
+        file.check()
         with replacing_in_cache(path) as unfinished, unfinished.open("wb") as written:
             written.write(header)
             for name, array in file.arrays.items():

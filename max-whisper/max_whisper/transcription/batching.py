@@ -11,8 +11,8 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 
 from max_whisper.backends.interface import AudioFeatures, SpeechModel
-from max_whisper.decoding import WindowDecoder, decode_with_fallback, language_probabilities
-from max_whisper.errors import MaxWhisperError
+from max_whisper.decoding import DecodingResult, WindowDecoder, decode_with_fallback, language_probabilities
+from max_whisper.errors import MaxWhisperError, NonFiniteError
 from max_whisper.models.whisper.tokenizer import get_tokenizer
 from max_whisper.options import TranscribeOptions
 from max_whisper.results import Segment
@@ -31,6 +31,7 @@ from max_whisper.transcription.longform import (
 Event: TypeAlias = tuple[int, Segment | RecordingResult | MaxWhisperError]
 
 Kind = TypeVar("Kind", AlignTokens, DetectLanguage, DecodeWindow)
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -107,14 +108,25 @@ class Batch:
         for slot, request in asking:
             features = self._model.select(self._features, [slot.window])
             tokens = np.array([request.tokens], dtype=np.int64)
-            attention = self._model.cross_attention(features, tokens, self._tokenizer.eot)
-            yield slot, (attention.scores[0], attention.probabilities[0])
+            try:
+                attention = self._model.cross_attention(features, tokens, self._tokenizer.eot)
+            except NonFiniteError as error:
+                yield slot, error
+            else:
+                yield slot, (attention.scores[0], attention.probabilities[0])
 
     def _detect_language(self, asking: Sequence[tuple[_Active, DetectLanguage]]) -> Iterator[tuple[_Active, Any]]:
         features = self._encode([request.log_mel for _, request in asking])
-        every = language_probabilities(self._model, features, len(asking), self._tokenizer)
-        for window, ((slot, _), probabilities) in enumerate(zip(asking, every, strict=True)):
-            yield slot, DetectedLanguage(probabilities, self._model.select(features, [window]))
+
+        def detect(part: AudioFeatures, windows: Sequence[int]) -> list[dict[str, float]]:
+            return language_probabilities(self._model, part, len(windows), self._tokenizer)
+
+        every = self._each_or_its_error(detect, features, len(asking))
+        for window, ((slot, _), answer) in enumerate(zip(asking, every, strict=True)):
+            if isinstance(answer, NonFiniteError):
+                yield slot, answer
+            else:
+                yield slot, DetectedLanguage(answer, self._model.select(features, [window]))
 
     def _decode(self, asking: Sequence[tuple[_Active, DecodeWindow]]) -> Iterator[tuple[_Active, Any]]:
         known = [(slot, request) for slot, request in asking if request.features is not None]
@@ -124,10 +136,38 @@ class Batch:
             parts.append(self._encode([request.log_mel for _, request in new]))
         self._features = parts[0] if len(parts) == 1 else self._model.join(parts)
         windows = known + new
-        results = decode_with_fallback(self._decoder, self._features, [request.context for _, request in windows])
+        contexts = [request.context for _, request in windows]
+
+        def decode(part: AudioFeatures, which: Sequence[int]) -> list[DecodingResult]:
+            return decode_with_fallback(self._decoder, part, [contexts[window] for window in which])
+
+        results = self._each_or_its_error(decode, self._features, len(windows))
         for window, ((slot, _), result) in enumerate(zip(windows, results, strict=True)):
             slot.window = window
             yield slot, result
+
+    def _each_or_its_error(
+        self,
+        compute: Callable[[AudioFeatures, Sequence[int]], list[Result]],
+        features: AudioFeatures,
+        n_windows: int,
+    ) -> Sequence[Result | NonFiniteError]:
+        """What becomes of each window of a batch. One that has no finite logits takes none of the others with it.
+
+        compute: gives the results of features of some windows, and the numbers of those.
+        """
+        try:
+            return compute(features, range(n_windows))
+        except NonFiniteError as error:
+            if n_windows == 1:
+                return [error]
+        results: list[Result | NonFiniteError] = []
+        for window in range(n_windows):
+            try:
+                results += compute(self._model.select(features, [window]), [window])
+            except NonFiniteError as error:
+                results.append(error)
+        return results
 
     def _encode(self, log_mels: list[np.ndarray]) -> AudioFeatures:
         return self._model.encode(np.ascontiguousarray(np.stack(log_mels)))
@@ -139,8 +179,12 @@ def _asking(active: Sequence[_Active], kind: type[Kind]) -> list[tuple[_Active, 
 
 
 def _go_on(slot: _Active, answer: Any) -> Iterator[Event]:
-    """Let a recording go on with the answer to its request, up to its next one or its end."""
+    """Let a recording go on with the answer to its request, up to its next one or its end; an error ends it."""
     slot.request = None
+    if isinstance(answer, NonFiniteError):
+        slot.steps.close()
+        yield slot.number, answer
+        return
     try:
         event = slot.steps.send(answer)
         while isinstance(event, Segment):

@@ -16,6 +16,9 @@ Shape = tuple[int, ...]
 # NumPy has no bfloat16: its bits are the upper half of a float32's and are kept as integers until they are read.
 _STORED_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
+# Values whose exponent has all bits set are infinite or NaN: from these bits on, the sign bit aside.
+_NOT_FINITE = {"float16": 0x7C00, "bfloat16": 0x7F80, "float32": 0x7F800000}
+
 
 @dataclass(frozen=True)
 class StoredTensor:
@@ -40,6 +43,21 @@ class StoredTensor:
         """The tensor as it is stored, a view of the file, where that is float16; otherwise as `read`."""
         return np.require(self.data, None, ["C", "ALIGNED"]) if self.data.dtype == np.float16 else self.read()
 
+    def is_finite(self) -> bool:
+        """Whether all values are finite in float32. The bits are compared where they lie, and nothing is widened."""
+        stored = "bfloat16" if self.is_bfloat16 else self.data.dtype.name
+        if stored not in _NOT_FINITE:
+            with np.errstate(over="ignore"):
+                return bool(np.isfinite(self.read()).all())
+        size, least = self.data.itemsize, _NOT_FINITE[stored]
+        greatest = self.data.view(f"<i{size}").max()  # of the values without a sign; those with one are negative here
+        greatest_of_all = self.data.view(f"<u{size}").max()
+        return bool(greatest < least and greatest_of_all < least + (1 << (8 * size - 1)))
+
+    def rows(self, count: int) -> "StoredTensor":
+        """The first rows, where they lie."""
+        return StoredTensor(self.data[:count], self.is_bfloat16)
+
 
 class Weights(Mapping[str, np.ndarray]):
     """Tensors by name, each read and widened to float32 when it is asked for.
@@ -48,8 +66,10 @@ class Weights(Mapping[str, np.ndarray]):
     are private to the process (a write into one does not reach the file).
     """
 
-    def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
+    def __init__(self, tensors: Mapping[str, StoredTensor], stored_names: Mapping[str, str] | None = None) -> None:
+        """stored_names: what the file calls them, for messages, where that is something else."""
         self._tensors = dict(tensors)
+        self._stored_names = stored_names or {}
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self._tensors[name].read()
@@ -62,6 +82,21 @@ class Weights(Mapping[str, np.ndarray]):
     def is_float16(self) -> bool:
         """Whether the file holds all tensors in float16."""
         return all(tensor.data.dtype == np.float16 for tensor in self._tensors.values())
+
+    def check_finite(self, source: str) -> None:
+        """Raise CheckpointError, naming `source` and the first tensor at fault, where a value is NaN or infinite."""
+        faulty = [name for name, tensor in self._tensors.items() if not tensor.is_finite()]
+        if not faulty:
+            return
+        with np.errstate(over="ignore"):
+            values = self[faulty[0]]
+        counts = {"NaN": np.count_nonzero(np.isnan(values)), "infinite": np.count_nonzero(np.isinf(values))}
+        found = " and ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+        others = f" (and {len(faulty) - 1} more tensors do)" if len(faulty) > 1 else ""
+        raise CheckpointError(
+            f"{source}: tensor {self._stored_names.get(faulty[0], faulty[0])} holds {found} of {values.size} values"
+            f"{others}; download the file again, or, where the training went astray, take an earlier checkpoint"
+        )
 
     def __contains__(self, name: object) -> bool:
         return name in self._tensors

@@ -49,11 +49,12 @@ def load_graphs(
 ) -> LoadedGraphs:
     """Compile a checkpoint's graphs of MAX's own operations, or read them from the cache, and give them its weights.
 
-    every_layer: as in `build_graphs`.
+    every_layer: as in `build_graphs`. Raises CheckpointError where a weight is NaN or infinite.
     """
     # Imported only here, because max.nn takes a third of a second and the fused graphs do without.
     from max_whisper.models.whisper.graphs.whisper import weights_for_graphs
 
+    checkpoint.check_finite()
     with compile_session(device) as session:
         compiled, _ = compile_graphs(session, device, graph_recipe(checkpoint, device, every_layer), progress)
         progress(Step("loading the model"))
@@ -71,14 +72,15 @@ def load_fused_graphs(
     """Compile a checkpoint's fused graphs for this CPU, or read them from the cache, and give them its weights.
 
     instructions: one of `graphs.fused.INSTRUCTIONS`; by default the best that this CPU has.
-    Raises OptionError where there is no operation for the device or for the model's sizes.
+    Raises OptionError where there is no operation for the device or for the model's sizes, CheckpointError where a
+    weight is NaN or infinite.
     """
     chosen = instructions or cpu_instructions()
     recipe = fused_recipe(checkpoint, device, compute_type, chosen)
     packing = _packing(checkpoint, compute_type, chosen)
+    weights = packed_weights(packed_file(checkpoint, packing), progress)  # first, since it finds faulty weights
     with compile_session(device) as session:
         compiled, _ = compile_graphs(session, device, recipe, progress)
-        weights = packed_weights(packed_file(checkpoint, packing), progress)
         progress(Step("loading the model"))
         models = session.init_all(compiled, weights_registry=weights)
         return LoadedFusedGraphs(**models, weights=weights, block_bytes=fused.block_bytes(packing))
@@ -196,6 +198,7 @@ def packed_file(checkpoint: Checkpoint, packing: Packing) -> PackedFile:
         packer=_GRAPHS / "packing.py",
         parameters={"dims": checkpoint.dims.to_dict(), "packing": asdict(packing)},
         weights=checkpoint.weights,
+        check=checkpoint.check_finite,
         arrays=packed_arrays(checkpoint.dims, packing),
         purpose=packing.tokens,
     )

@@ -2,6 +2,8 @@
 
 from dataclasses import asdict, dataclass
 
+ENGLISH, MULTILINGUAL, LARGE_V3 = 51864, 51865, 51866  # tokens of Whisper's three vocabularies
+
 
 @dataclass(frozen=True)
 class ModelDimensions:
@@ -12,7 +14,7 @@ class ModelDimensions:
     n_audio_state: int  # encoder width
     n_audio_head: int
     n_audio_layer: int
-    n_vocab: int  # 51864 English-only, 51865 multilingual, 51866 from large-v3 on
+    n_vocab: int  # ENGLISH, MULTILINGUAL, or LARGE_V3 from large-v3 on
     n_text_ctx: int  # decoder positions: 448
     n_text_state: int  # decoder width, the same as the encoder's
     n_text_head: int
@@ -21,7 +23,7 @@ class ModelDimensions:
     @property
     def is_multilingual(self) -> bool:
         """Whether the vocabulary has language and task tokens."""
-        return self.n_vocab >= 51865
+        return self.n_vocab >= MULTILINGUAL
 
     @property
     def num_languages(self) -> int:

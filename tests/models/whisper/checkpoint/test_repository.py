@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from max_whisper.errors import CheckpointError
 from max_whisper.models.whisper.checkpoint import load_checkpoint
@@ -137,6 +137,79 @@ def test_a_repository_without_safetensors(
     hub.shutdown()
     hub.server_close()
     assert run_python(LOAD.format(models=["me/small"]), **environment) == expected
+
+
+def test_the_tokenizer_is_fetched_where_it_is_needed(
+    hub: Hub, huggingface_folder: Path, run_python: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """Where the rows are more than the settings tell of; and nothing is fetched twice."""
+    pytest.importorskip("huggingface_hub")
+    tensors = load_file(huggingface_folder / "model.safetensors")
+    name = "model.decoder.embed_tokens.weight"
+    tensors[name] = np.concatenate([tensors[name], np.ones((103, tensors[name].shape[1]), np.float16)])
+    save_file(tensors, huggingface_folder / "model.safetensors")
+    config = json.loads((huggingface_folder / "config.json").read_text())
+    (huggingface_folder / "config.json").write_text(json.dumps({**config, "vocab_size": 51865 + 103}))
+    (huggingface_folder / "added_tokens.json").write_text(json.dumps({"<|notimestamps|>": 50363}))
+    (huggingface_folder / "tokenizer.model").write_text("not asked for")
+    expected = [FETCHING.format("me/small"), f"me/small {len(tensors)} False"]
+    assert run_python(LOAD.format(models=["me/small"]), **hub_environment(hub, tmp_path)) == expected
+    assert hub.served == {"config.json", "model.safetensors", "added_tokens.json"}
+    hub.served.clear()
+    assert run_python(LOAD.format(models=["me/small"]), **hub_environment(hub, tmp_path)) == expected
+    assert hub.served == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"vocab_size": 50400}, "its embedding has 50400 rows, too few for "),
+        ({"vocab_size": 51872}, "generation_config.json with no_timestamps_token_id is missing"),
+        ({"model_type": "wav2vec2"}, "its model_type is 'wav2vec2', not 'whisper'"),
+    ],
+)
+def test_weights_are_fetched_last(
+    hub: Hub,
+    huggingface_folder: Path,
+    run_python: Callable[..., list[str]],
+    tmp_path: Path,
+    change: dict[str, Any],
+    told: str,
+) -> None:
+    pytest.importorskip("huggingface_hub")
+    config = json.loads((huggingface_folder / "config.json").read_text())
+    (huggingface_folder / "config.json").write_text(json.dumps({**config, **change}))
+    _, error = run_python(LOAD.format(models=["me/small"]), **hub_environment(hub, tmp_path))
+    assert told in error
+    assert hub.served == {"config.json"}
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"config.json": {"lang_ids": []}, "model.bin": {}, "vocabulary.json": {}}, "CTranslate2 (faster-whisper);"),
+        ({"ggml-tiny.bin": {}}, "whisper.cpp (ggml); give the original: tiny"),
+        ({"config.json": {"model_type": "whisper"}, "encoder.onnx": {}}, "ONNX; give the original"),
+        ({"config.json": {"n_mels": 80}, "model.safetensors": {}}, "MLX; give the original"),
+        (
+            {"adapter_config.json": {"base_model_name_or_path": "openai/whisper-small"}, "adapter_model.bin": {}},
+            "an adapter (PEFT, LoRA) for openai/whisper-small, not a whole model",
+        ),
+    ],
+)
+def test_models_of_other_programs(
+    hub: Hub, run_python: Callable[..., list[str]], tmp_path: Path, files: dict[str, object], told: str
+) -> None:
+    """Told by the list of their files, and none of the large ones is fetched."""
+    pytest.importorskip("huggingface_hub")
+    for file in hub.folder.iterdir():
+        file.unlink()
+    for name, content in {".gitattributes": {}, **files}.items():
+        (hub.folder / name).write_text(json.dumps(content))
+    _, error = run_python(LOAD.format(models=["me/small"]), **hub_environment(hub, tmp_path))
+    assert error.startswith("me/small: a")
+    assert told in error
+    assert hub.served <= {".gitattributes", "config.json", "adapter_config.json"}
 
 
 def test_without_the_hubs_library(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,3 +25,7 @@ class Checkpoint:
     def is_float16(self) -> bool:
         """Whether all weights are stored in float16, as published ones are."""
         return self.weights.is_float16
+
+    def check_finite(self) -> None:
+        """Raise CheckpointError, naming the tensor, where a weight is NaN or infinite. All weights are read for it."""
+        self.weights.check_finite(str(self.path))

@@ -1,6 +1,8 @@
 """Hugging Face models: a folder that `save_pretrained` wrote, or a repository that holds one."""
 
-import json
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +10,25 @@ import numpy as np
 
 from max_whisper.checks import one_line
 from max_whisper.errors import CheckpointError
+from max_whisper.models.files.json_file import read_json_object
 from max_whisper.models.files.tensors import StoredTensor, Weights, check_floating, open_safetensors
 from max_whisper.models.files.torch_file import read_torch_file
 from max_whisper.models.whisper.checkpoint.checkpoint import Checkpoint
+from max_whisper.models.whisper.checkpoint.foreign import (
+    ADAPTER_SETTINGS,
+    refuse_foreign_file,
+    refuse_foreign_folder,
+    tell_foreign,
+)
 from max_whisper.models.whisper.checkpoint.native import alignment_array
 from max_whisper.models.whisper.checkpoint.shapes import check_tensors, expected_shapes, read_dims
+from max_whisper.models.whisper.checkpoint.vocabulary import (
+    SETTINGS,
+    TOKENIZER_FILES,
+    folder_vocabulary,
+    needs_tokenizer,
+    warn_of_own_tokens,
+)
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.progress import Progress, Step
 
@@ -22,7 +38,8 @@ _TORCH_WEIGHTS = "pytorch_model.bin"  # as transformers saved models before safe
 _TORCH_INDEX = "pytorch_model.bin.index.json"
 
 # What `from_pretrained` reads; repositories hold the same weights in other precisions and formats beside it.
-_PATTERNS = ["config.json", "generation_config.json", _WEIGHTS, _INDEX, "model-*-of-*.safetensors"]
+_SETTINGS_PATTERNS = [SETTINGS, ADAPTER_SETTINGS]
+_WEIGHTS_PATTERNS = [_WEIGHTS, _INDEX, "model-*-of-*.safetensors"]
 _TORCH_PATTERNS = [_TORCH_WEIGHTS, _TORCH_INDEX, "pytorch_model-*-of-*.bin"]
 
 # openai-whisper's ten numbers under transformers' names (WhisperConfig).
@@ -57,6 +74,7 @@ _NAME_PARTS = {
     "positional_embedding": "embed_positions.weight",
 }
 _ENCODER_POSITIONS = "encoder.positional_embedding"
+_EMBEDDING = "decoder.token_embedding.weight"
 _OUTPUT = "proj_out.weight"
 
 
@@ -69,10 +87,12 @@ def huggingface_name(name: str) -> str:
 def load_repository(repository: str, progress: Progress) -> Checkpoint:
     """The checkpoint in a repository of the Hugging Face Hub, by way of that library's own cache.
 
+    Its settings are fetched and checked first, with the tokenizer's files where they are needed, and then the weights.
+
     Raises CheckpointError where huggingface_hub is not installed or cannot get the repository.
     """
     try:
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import list_repo_files, snapshot_download
         from huggingface_hub.errors import RepositoryNotFoundError
         from huggingface_hub.utils import tqdm
     except ImportError:
@@ -87,22 +107,43 @@ def load_repository(repository: str, progress: Progress) -> Checkpoint:
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **{**options, "disable": True})
 
+    def fetch(patterns: Sequence[str], revision: str | None = None) -> Path:
+        # Where no file matches, the library complains; the second is in every repository.
+        patterns = [*patterns, "config.json", ".gitattributes"]
+        try:
+            return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns, tqdm_class=Silent))
+        except RepositoryNotFoundError:
+            raise CheckpointError(
+                f"{repository}: the Hugging Face Hub has no such model, or shows it only after a login;"
+                " check the name, or run hf auth login"
+            ) from None
+        except Exception as error:  # the hub's own errors, its HTTP library's and the system's share no narrower base
+            raise CheckpointError(
+                f"{repository}: cannot be fetched from the Hugging Face Hub ({one_line(error)});"
+                " check the network, or give the path of a downloaded folder"
+            ) from None
+
     progress(Step(f"fetching {repository} from the Hugging Face Hub"))
+    folder = fetch(_SETTINGS_PATTERNS)
+    commit = folder.name  # which names the folder, so that all files are of one state of the repository
     try:
-        folder = Path(snapshot_download(repository, allow_patterns=_PATTERNS, tqdm_class=Silent))
-        if not any((folder / name).is_file() for name in (_WEIGHTS, _INDEX)):
-            snapshot_download(repository, allow_patterns=_TORCH_PATTERNS, tqdm_class=Silent)
-    except RepositoryNotFoundError:
-        raise CheckpointError(
-            f"{repository}: the Hugging Face Hub has no such model, or shows it only after a login;"
-            " check the name, or run hf auth login"
-        ) from None
-    except Exception as error:  # the hub's own errors, its HTTP library's and the system's share no narrower base
-        raise CheckpointError(
-            f"{repository}: cannot be fetched from the Hugging Face Hub ({one_line(error)});"
-            " check the network, or give the path of a downloaded folder"
-        ) from None
-    return load_folder(folder, repository)
+        dims = _folder_dims(folder)
+        if needs_tokenizer(folder, dims):
+            fetch(TOKENIZER_FILES, commit)
+        folder_vocabulary(folder, dims)
+        if not _is_whole(folder):
+            fetch(_WEIGHTS_PATTERNS, commit)
+        if not _is_whole(folder) and not any((folder / name).is_file() for name in (_WEIGHTS, _INDEX)):
+            fetch(_TORCH_PATTERNS, commit)
+        return load_folder(folder, repository)
+    except CheckpointError:
+        files: list[str] = []
+        if not _has_weights(folder):
+            with contextlib.suppress(Exception):  # without a network nobody knows what else there is
+                files = list_repo_files(repository, revision=commit)
+        if told := tell_foreign(repository, files, lambda name: read_json_object(folder / name)):
+            raise CheckpointError(told) from None
+        raise
 
 
 def load_folder(folder: Path, name: str | None = None) -> Checkpoint:
@@ -113,11 +154,12 @@ def load_folder(folder: Path, name: str | None = None) -> Checkpoint:
     those of `generation_config.json`, and None where they do not fit the decoder (distilled models have carried those
     of their teacher).
     """
-    config = _read_json(folder / "config.json", f"{folder}: a folder without config.json; give a Hugging Face model")
-    dims = _read_config(folder / "config.json", config)
+    if not _has_weights(folder) or not (folder / "config.json").is_file():
+        refuse_foreign_folder(folder)
+    dims = _folder_dims(folder)
     stored, prefix = _open_tensors(folder)
     names = {name: prefix + huggingface_name(name) for name in expected_shapes(dims)}
-    _drop_tied_output(folder, stored, names["decoder.token_embedding.weight"])
+    _drop_tied_output(folder, stored, names[_EMBEDDING])
     if names[_ENCODER_POSITIONS] not in stored:
         stored[names[_ENCODER_POSITIONS]] = StoredTensor(sinusoids(dims.n_audio_ctx, dims.n_audio_state))
     check_tensors(
@@ -125,8 +167,14 @@ def load_folder(folder: Path, name: str | None = None) -> Checkpoint:
         {name: tensor.shape for name, tensor in stored.items()},
         {names[name]: shape for name, shape in expected_shapes(dims).items()},
     )
-    weights = Weights({name: stored[names[name]] for name in names})
-    return Checkpoint(name or folder.resolve().name, folder, dims, weights, _alignment_heads(folder, dims))
+    tensors = {name: stored[names[name]] for name in names}
+    n_tokens = folder_vocabulary(folder, dims)
+    warn_of_own_tokens(folder, n_tokens, dims.n_vocab)
+    tensors[_EMBEDDING] = tensors[_EMBEDDING].rows(n_tokens)
+    dims = replace(dims, n_vocab=n_tokens)
+    return Checkpoint(
+        name or folder.resolve().name, folder, dims, Weights(tensors, names), _alignment_heads(folder, dims)
+    )
 
 
 def sinusoids(length: int, channels: int, max_timescale: float = 10000.0) -> np.ndarray:
@@ -140,19 +188,17 @@ def sinusoids(length: int, channels: int, max_timescale: float = 10000.0) -> np.
     return np.concatenate([np.sin(scaled_time), np.cos(scaled_time)], axis=1)
 
 
-def _read_json(path: Path, absent: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise CheckpointError(absent) from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read as JSON ({one_line(error)}); download it again") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: holds no JSON object; download it again")
-    return content
+def _folder_dims(folder: Path) -> ModelDimensions:
+    """The dimensions in the folder's `config.json`, with as many tokens as the embedding has rows."""
+    config = read_json_object(folder / "config.json")
+    if config is None:
+        raise CheckpointError(f"{folder}: a folder without config.json; give a Hugging Face model")
+    return _read_config(folder / "config.json", config)
 
 
 def _read_config(path: Path, config: dict[str, Any]) -> ModelDimensions:
+    if "n_mels" in config:
+        refuse_foreign_folder(path.parent)
     if config.get("model_type") != "whisper":
         raise CheckpointError(
             f"{path}: its model_type is {config.get('model_type')!r}, not 'whisper'; give the folder of a Whisper model"
@@ -179,6 +225,7 @@ def _open_tensors(folder: Path) -> tuple[dict[str, StoredTensor], str]:
     """
     stored: dict[str, StoredTensor] = {}
     for path in _weight_files(folder):
+        refuse_foreign_file(path)
         stored.update(open_safetensors(path)[0] if path.suffix == ".safetensors" else _open_bin(path))
     return stored, "model." if any(name.startswith("model.") for name in stored) else ""
 
@@ -209,8 +256,21 @@ def _weight_files(folder: Path) -> list[Path]:
     )
 
 
+def _is_whole(folder: Path) -> bool:
+    """Whether all files of the weights are there."""
+    try:
+        return bool(_weight_files(folder))
+    except CheckpointError:
+        return False
+
+
+def _has_weights(folder: Path) -> bool:
+    """Whether a file of the weights is there."""
+    return any((folder / name).is_file() for name in (_WEIGHTS, _INDEX, _TORCH_WEIGHTS, _TORCH_INDEX))
+
+
 def _shards(folder: Path, index: str) -> list[Path]:
-    weight_map = _read_json(folder / index, f"{folder}: no {index}").get("weight_map")
+    weight_map = (read_json_object(folder / index) or {}).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{folder / index}: no weight_map in it; download it again")
     files = sorted({str(file) for file in weight_map.values()})
@@ -232,8 +292,5 @@ def _drop_tied_output(folder: Path, stored: dict[str, StoredTensor], embedding: 
 
 
 def _alignment_heads(folder: Path, dims: ModelDimensions) -> np.ndarray | None:
-    path = folder / "generation_config.json"
-    if not path.is_file():
-        return None
-    pairs = _read_json(path, f"{path}: missing").get("alignment_heads")
+    pairs = (read_json_object(folder / SETTINGS) or {}).get("alignment_heads")
     return None if pairs is None else alignment_array(pairs, dims)

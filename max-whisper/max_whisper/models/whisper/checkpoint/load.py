@@ -12,6 +12,7 @@ from max_whisper.errors import CheckpointError
 from max_whisper.models.files.download import fetch_once
 from max_whisper.models.files.tensors import StoredTensor, Weights
 from max_whisper.models.whisper.checkpoint.checkpoint import Checkpoint
+from max_whisper.models.whisper.checkpoint.foreign import SUFFIXES, refuse_foreign_file
 from max_whisper.models.whisper.checkpoint.huggingface import load_folder, load_repository
 from max_whisper.models.whisper.checkpoint.native import alignment_array, read_native
 from max_whisper.models.whisper.checkpoint.official import OFFICIAL_MODELS, OfficialModel
@@ -23,7 +24,7 @@ from max_whisper.runtime.cache_folder import cache_dir
 
 BUNDLED = "nano"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-_FILE_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".json")
+_FILE_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".json", *SUFFIXES)
 
 
 def available_models() -> list[str]:
@@ -68,6 +69,7 @@ def load_checkpoint(model: str | Path, progress: Progress | None = None) -> Chec
     if (path := _existing_path(model)) is not None:
         if path.is_dir():
             return load_folder(path)
+        refuse_foreign_file(path)
         return read_native(path) if path.suffix == ".safetensors" else load_openai(path)
     if model == BUNDLED:
         return _load_bundled()

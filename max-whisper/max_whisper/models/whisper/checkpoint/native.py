@@ -16,7 +16,9 @@ from max_whisper.checks import one_line
 from max_whisper.errors import CheckpointError
 from max_whisper.models.files.tensors import Weights, open_safetensors
 from max_whisper.models.whisper.checkpoint.checkpoint import Checkpoint
+from max_whisper.models.whisper.checkpoint.foreign import tell_adapter
 from max_whisper.models.whisper.checkpoint.shapes import check_tensors, expected_shapes, read_dims
+from max_whisper.models.whisper.checkpoint.vocabulary import check_vocabulary
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.runtime.files import replacing_in_cache
 
@@ -31,11 +33,14 @@ def read_native(path: Path) -> Checkpoint:
     """
     tensors, metadata = open_safetensors(path)
     if metadata.get("format") != FORMAT:
+        if any("lora_" in name for name in tensors):
+            raise CheckpointError(tell_adapter(str(path)))
         raise CheckpointError(
             f"{path}: no max-whisper checkpoint (its metadata lack format={FORMAT});"
             " for a Hugging Face model give the folder that holds it and its config.json"
         )
     dims = read_dims(str(path), _parse(path, metadata, "dims"))
+    check_vocabulary(str(path), dims)
     expected = expected_shapes(dims)
     check_tensors(str(path), {name: tensor.shape for name, tensor in tensors.items()}, expected)
     heads = None

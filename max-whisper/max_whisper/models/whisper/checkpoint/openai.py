@@ -9,7 +9,9 @@ from max_whisper.errors import CheckpointError
 from max_whisper.models.files.tensors import StoredTensor, Weights, check_floating
 from max_whisper.models.files.torch_file import read_torch_file
 from max_whisper.models.whisper.checkpoint.checkpoint import Checkpoint
+from max_whisper.models.whisper.checkpoint.foreign import tell_adapter
 from max_whisper.models.whisper.checkpoint.shapes import check_tensors, expected_shapes, read_dims
+from max_whisper.models.whisper.checkpoint.vocabulary import check_vocabulary
 
 HOW_TO_SAVE = "torch.save({'dims': model.dims.__dict__, 'model_state_dict': model.state_dict()}, path)"
 
@@ -21,6 +23,7 @@ def load_openai(path: Path) -> Checkpoint:
     """
     saved_dims, state_dict = _read_parts(path)
     dims = read_dims(str(path), saved_dims)
+    check_vocabulary(str(path), dims)
     expected = expected_shapes(dims)
     check_tensors(str(path), {name: tensor.shape for name, tensor in state_dict.items()}, expected)
     for name, tensor in state_dict.items():
@@ -42,5 +45,7 @@ def _read_parts(path: Path) -> tuple[object, dict[str, StoredTensor]]:
                 )
         return content["dims"], dict(state_dict)
     if isinstance(content, Mapping) and any(isinstance(value, StoredTensor) for value in content.values()):
+        if any("lora_" in str(name) for name in content):
+            raise CheckpointError(tell_adapter(str(path)))
         raise CheckpointError(f"{path}: a plain state dict, without the model's dims; save it with {HOW_TO_SAVE}")
     raise CheckpointError(f"{path}: not a Whisper checkpoint (no 'dims' and 'model_state_dict'); see {HOW_TO_SAVE}")
