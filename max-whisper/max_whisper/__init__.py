@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from max_whisper.errors import AudioError, CheckpointError, DeviceError, DownloadError, MaxWhisperError, OptionError
     from max_whisper.options.transcribe import TranscribeOptions
     from max_whisper.progress import Progress, Step
+    from max_whisper.results.event import RecordingEvent
     from max_whisper.results.segment import Segment, Word
     from max_whisper.results.transcription import Transcription
     from max_whisper.transcriber import Transcriber, TranscriptionStream, compile_model, load_model
@@ -43,6 +44,7 @@ else:
             ],
             "options.transcribe": ["TranscribeOptions"],
             "progress": ["Progress", "Step"],
+            "results.event": ["RecordingEvent"],
             "results.segment": ["Segment", "Word"],
             "results.transcription": ["Transcription"],
             "transcriber": ["Transcriber", "TranscriptionStream", "compile_model", "load_model"],
@@ -59,6 +61,7 @@ __all__ = [
     "MaxWhisperError",
     "OptionError",
     "Progress",
+    "RecordingEvent",
     "Segment",
     "Step",
     "TranscribeOptions",

@@ -18,11 +18,12 @@ import pytest
 import max_whisper.transcriber
 import max_whisper.transcription.workers
 from max_whisper.audio import SAMPLE_RATE, load_audio
-from max_whisper.cli import commands, program
+from max_whisper.cli import program
+from max_whisper.cli.console import ConsoleProgress
 from max_whisper.errors import AudioError, CheckpointError, MaxWhisperError
 from max_whisper.models.whisper.checkpoint.official import OFFICIAL_MODELS
 from max_whisper.progress import Step
-from max_whisper.results import Segment, Transcription, Word
+from max_whisper.results import RecordingEvent, Segment, Transcription, Word
 from max_whisper.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,20 +70,21 @@ class FakeTranscriber:
         n_samples = len(load_audio(audio))
         progress = options.pop("progress")
         progress(Step("transcribing", 1, 2, "s"))
-        self.heard.append((n_samples, options))
+        self.heard.append((n_samples, vars(options.pop("options"))))
+        assert options == {}
         return Stream()
 
-    def transcribe_many(
-        self, sources: Sequence[Any], *, batch_size: int, **options: Any
-    ) -> Iterator[Transcription | MaxWhisperError]:
-        for source in sources:
+    def stream_many(self, sources: Sequence[Any], **options: Any) -> Iterator[RecordingEvent]:
+        for number, source in enumerate(sources):
             try:
                 self.stream(source, **options)
             except MaxWhisperError as error:
-                yield error
+                yield RecordingEvent(number, error)
             else:
-                self.heard[-1][1]["transcribe_many"] = batch_size
-                yield TRANSCRIPTION
+                self.heard[-1] = (self.heard[-1][0], {**self.heard[-1][1], "together": True})
+                for segment in SEGMENTS:
+                    yield RecordingEvent(number, segment, "en")
+                yield RecordingEvent(number, TRANSCRIPTION)
 
     def detect_language(self, audio: Any, *, segments: int = 1) -> tuple[str, dict[str, float]]:
         self.heard.append((len(load_audio(audio)), {"segments": segments}))
@@ -158,7 +160,7 @@ def test_the_bar_moves_as_the_transcriber_reports(
     monkeypatch: pytest.MonkeyPatch, transcriber: FakeTranscriber, recording: Path, tmp_path: Path
 ) -> None:
     shown: list[Step] = []
-    monkeypatch.setattr(commands.ConsoleProgress, "__call__", lambda self, step: shown.append(step))
+    monkeypatch.setattr(ConsoleProgress, "__call__", lambda self, step: shown.append(step))
     assert program.run(["transcribe", str(recording), "-o", str(tmp_path)]) == 0
     name = "transcribing talk.v2.wav"
     assert shown == [Step(name, 0, None, "s"), Step(name, 1, 2, "s")]
@@ -174,15 +176,16 @@ def test_verbose_false_prints_no_segments(
 def test_one_bad_file_does_not_stop_the_others(
     transcriber: FakeTranscriber, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    missing = tmp_path / "missing.mp3"
-    files = [str(missing), str(recording), str(tmp_path)]
+    missing, folder = tmp_path / "missing.mp3", tmp_path / "folder"
+    folder.mkdir()
+    files = [str(missing), str(recording), str(folder)]
     assert program.run(["transcribe", *files, "--model", "nano", "-o", str(tmp_path / "results"), "-f", "txt"]) == 1
     captured = capsys.readouterr()
     assert captured.out == TEXT
     first, second = captured.err.splitlines()
     assert first.startswith("max-whisper: error: ")
     assert str(missing) in first
-    assert str(tmp_path) in second
+    assert f"'{folder}' has no recordings" in second
     assert (tmp_path / "results" / "talk.v2.txt").is_file()
     assert len(transcriber.loaded) == 1
 
@@ -295,6 +298,8 @@ def bad_files(folder: Path) -> dict[str, Path]:
     import av
 
     empty, text, video = folder / "empty.wav", folder / "text.wav", folder / "silent_film.mp4"
+    inner = folder / "folder"
+    inner.mkdir()
     empty.touch()
     text.write_text("these are words, not sounds\n" * 50)
     with av.open(str(video), "w") as container:
@@ -305,7 +310,7 @@ def bad_files(folder: Path) -> dict[str, Path]:
             frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), dtype=np.uint8), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    return {"missing": folder / "missing.wav", "folder": folder, "empty": empty, "text": text, "video": video}
+    return {"missing": folder / "missing.wav", "folder": inner, "empty": empty, "text": text, "video": video}
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "empty", "text", "video"])
@@ -354,8 +359,7 @@ def test_unwritable_output_folder_is_reported_before_anything_is_loaded(
         (["transcribe", "a.wav", "--threads", "-1"], "--threads: a number of at least 1"),
         (["transcribe", "a.wav", "--verbose", "yes"], "True or False"),
         (["transcribe", "a.wav", "--no-speech-threshold", "high"], "invalid number value: 'high'"),
-        (["transcribe", "a.wav", "--output-format", "doc"], "'doc'"),
-        (["transcripe", "a.wav"], "transcripe"),
+        (["transcripe", "a.wav"], "'transcripe'; did you mean transcribe?"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_status_2(
@@ -370,30 +374,37 @@ def test_a_wrong_option_is_one_line_and_status_2(
 @pytest.mark.parametrize(
     ("options", "mistake"),
     [
-        (["--temperature", "-1"], "temperature: a number of at least 0"),
-        (["--temperature", "nan"], "temperature: a number of at least 0"),
-        (["--workers", "0"], "workers: a number of at least 1"),
-        (["--temperature-increment-on-fallback", "0"], "temperature_increment_on_fallback: a number of at least 0.01"),
-        (["--temperature-increment-on-fallback", "nan"], "temperature_increment_on_fallback: a number of at least"),
-        (["--temperature", "0.5", "--beam-size", "5"], "beam_size: beams are searched at temperature 0"),
-        (["--temperature-increment-on-fallback", "None", "--best-of", "5"], "best_of: tokens are drawn at"),
-        (["--batch-size", "0"], "batch_size: a number of windows of at least 1"),
-        (["--batch-size", "8"], "batch_size: the windows of one recording follow each other; add chunking="),
-        (["--clip-timestamps", "5,3"], "clip_timestamps: times in seconds must ascend"),
-        (["--vad-threshold", "0.5"], "vad_parameters: speech is not looked for"),
-        (["--backend", "torch", "--hotwords", "MAX"], "hotwords: is not in openai-whisper"),
-        (["--highlight-words", "True"], "highlight_words requires word_timestamps"),
-        (["--max_line_width", "40"], "max_line_width requires word_timestamps"),
-        (["--max-line-count", "2"], "max_line_count requires word_timestamps"),
-        (["--max-words-per-line", "3"], "max_words_per_line requires word_timestamps"),
-        (["--word-timestamps", "True", "--max-line-width", "-1"], "max_line_width: a number of at least 1"),
+        (["--temperature", "-1"], "--temperature: a number of at least 0"),
+        (["--temperature", "nan"], "--temperature: a number of at least 0"),
+        (["--output-format", "doc"], "--output_format: no format is called 'doc'; there are txt, "),
+        (["--workers", "0"], "--workers: a number of at least 1"),
+        (
+            ["--temperature-increment-on-fallback", "0"],
+            "--temperature_increment_on_fallback: a number of at least 0.01",
+        ),
+        (["--temperature-increment-on-fallback", "nan"], "--temperature_increment_on_fallback: a number of at least"),
+        (["--temperature", "0.5", "--beam-size", "5"], "--beam_size: beams are searched at temperature 0"),
+        (["--temperature-increment-on-fallback", "None", "--best-of", "5"], "--best_of: tokens are drawn at"),
+        (["--batch-size", "0"], "--batch_size: a number of windows of at least 1"),
+        (
+            ["--batch-size", "8"],
+            "--batch_size: the windows of one recording follow each other; add --chunking vad to decode",
+        ),
+        (["--clip-timestamps", "5,3"], "--clip_timestamps: times in seconds must ascend"),
+        (["--vad-threshold", "0.5"], "--vad_parameters: speech is not looked for"),
+        (["--backend", "torch", "--hotwords", "MAX"], "--hotwords: is not in openai-whisper"),
+        (["--highlight-words", "True"], "--highlight_words requires --word_timestamps True"),
+        (["--max_line_width", "40"], "--max_line_width requires --word_timestamps True"),
+        (["--max-line-count", "2"], "--max_line_count requires --word_timestamps True"),
+        (["--max-words-per-line", "3"], "--max_words_per_line requires --word_timestamps True"),
+        (["--word-timestamps", "True", "--max-line-width", "-1"], "--max_line_width: a number of at least 1"),
     ],
 )
 def test_an_option_that_cannot_be_is_reported_before_anything_is_loaded(
     transcriber: FakeTranscriber, recording: Path, capsys: pytest.CaptureFixture[str], options: list[str], mistake: str
 ) -> None:
     assert program.run(["transcribe", str(recording), *options]) == 2
-    assert error_line(capsys).startswith(mistake)
+    assert error_line(capsys).startswith(mistake.replace("_", "-").replace("vad-parameters", "vad-..."))
     assert transcriber.loaded == []
 
 
@@ -424,7 +435,7 @@ def test_a_batch_of_files(
     second, bad = recording.with_name("second.wav"), recording.with_name("bad.wav")
     second.write_bytes(recording.read_bytes())
     bad.write_text("these are words, not sounds\n" * 50)
-    files = [str(recording), str(bad), str(second), str(tmp_path / "missing.wav")]
+    files = [str(recording), str(tmp_path / "missing.wav"), str(bad), str(second)]
     options = ["--batch-size", "4", "--clip-timestamps", "0,1", "--model", "tiny", "-f", "txt"]
     assert program.run(["transcribe", *files, *options, "-o", str(tmp_path / "results")]) == 1
     captured = capsys.readouterr()
@@ -433,17 +444,18 @@ def test_a_batch_of_files(
     assert "missing.wav" in first_line
     assert "bad.wav" in second_line
     assert {path.name for path in (tmp_path / "results").iterdir()} == {"talk.v2.txt", "second.txt"}
-    assert [options["transcribe_many"] for _, options in transcriber.heard] == [4, 4]
-    assert all("batch_size" not in options for _, options in transcriber.heard)
+    assert [(options["together"], options["batch_size"]) for _, options in transcriber.heard] == [(True, 4)] * 2
 
 
 def test_chunks_of_several_files(transcriber: FakeTranscriber, recording: Path, tmp_path: Path) -> None:
-    arguments = ["transcribe", str(recording), str(recording), "--chunking", "vad", "--batch-size", "4"]
+    second = recording.with_name("second.wav")
+    second.write_bytes(recording.read_bytes())
+    arguments = ["transcribe", str(recording), str(second), "--chunking", "vad", "--batch-size", "4"]
     assert program.run([*arguments, "-o", str(tmp_path)]) == 0
     assert len(transcriber.heard) == 2
     for _, heard in transcriber.heard:
         assert (heard["chunking"], heard["batch_size"]) == ("vad", 4)
-        assert "transcribe_many" not in heard
+        assert "together" not in heard
 
 
 def test_worker_processes(
@@ -453,19 +465,23 @@ def test_worker_processes(
 
     class FakeWorkers:
         def __init__(self, files: Any, groups: Any, load: Any, loading: Any, options: Any, *hearers: Any) -> None:
-            asked.extend([files, groups, loading["compute_type"], options["temperature"]])
+            asked.extend([files, groups, loading["compute_type"], options["options"].temperature])
             hearers[0](OFFICIAL_MODELS["tiny"].dims)
 
-        def outcomes(self) -> Iterator[Transcription | Exception]:
-            yield AudioError("no audio")
-            yield TRANSCRIPTION
+        def events(self) -> Iterator[RecordingEvent]:
+            for segment in SEGMENTS:  # the second recording is done before the first has begun
+                yield RecordingEvent(1, segment, "en")
+            yield RecordingEvent(1, TRANSCRIPTION)
+            assert written.exists()
+            yield RecordingEvent(0, AudioError("no audio"))
 
     monkeypatch.setattr(max_whisper.transcription.workers, "Workers", FakeWorkers)
     monkeypatch.setattr(
         max_whisper.transcription.workers, "core_groups", lambda count: [[number] for number in range(count)]
     )
     bad = tmp_path / "bad.wav"
-    bad.touch()
+    bad.write_bytes(recording.read_bytes())
+    written = tmp_path / f"{recording.stem}.txt"
     arguments = ["transcribe", str(bad), str(recording), "-o", str(tmp_path), "-f", "txt"]
     options = ["--model", "tiny", "--compute-type", "int8", "--temperature-increment-on-fallback", "None"]
     assert program.run([*arguments, *options, "--workers", "8"]) == 1
@@ -473,7 +489,6 @@ def test_worker_processes(
     printed = capsys.readouterr()
     assert printed.out == TEXT
     assert printed.err == "max-whisper: error: no audio\n"
-    assert (tmp_path / f"{recording.stem}.txt").exists()
 
 
 def test_a_batch_of_one_file_is_its_speech(transcriber: FakeTranscriber, recording: Path, tmp_path: Path) -> None:
@@ -501,7 +516,7 @@ def test_subtitles_of_words(
     assert (tmp_path / "talk.v2.srt").read_text() == "\n".join(lines)
     assert capsys.readouterr().err == ""
     assert program.run([*arguments, "--max_line_width", "9"]) == 0
-    assert capsys.readouterr().err == "max-whisper: warning: max_words_per_line has no effect with max_line_width\n"
+    assert capsys.readouterr().err == "max-whisper: warning: --max-words-per-line has no effect with --max-line-width\n"
 
 
 def test_language(
@@ -522,7 +537,7 @@ def test_language(
     ("options", "mistake"),
     [
         (["--threads", "-1"], "--threads: a number of at least 1"),
-        (["--model", "tiny", "--segments", "0"], "language_detection_segments: a number of windows"),
+        (["--model", "tiny", "--segments", "0"], "--segments: a number of windows of at least 1"),
     ],
 )
 def test_a_language_that_cannot_be_told(
@@ -690,13 +705,12 @@ def test_models(
     assert any(line.split() == ["checkpoints", "3", "MB", "in", "1", "file"] for line in lines)
 
 
-@pytest.mark.parametrize("command", ["demo", "benchmark"])
-def test_measurements_are_found_and_explain_themselves(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert program.run([command, "--help"]) == 0
-    assert f"usage: max-whisper {command}" in capsys.readouterr().out
+def test_comparisons_are_found_and_explain_themselves(capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.run(["demo", "--help"]) == 0
+    assert "usage: max-whisper demo" in capsys.readouterr().out
 
 
-def test_an_error_in_a_measurement_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_in_a_comparison_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert program.run(["demo", "no_such_file.wav"]) == 1
     assert "no_such_file.wav" in error_line(capsys)
     assert program.run(["demo", "--backends", "jax"]) == 2

@@ -20,7 +20,7 @@ INFINITY = float("inf")
 
 WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("language", "Germn", "Whisper has no language 'Germn'; did you mean german"),
-    ("language", 7, "a code or a name, got 7"),
+    ("language", 7, "a code, a name, or auto, got 7"),
     ("task", "summarize", "'transcribe' or 'translate', got 'summarize'"),
     ("task", None, "'transcribe' or 'translate', got None"),
     ("task", ["translate"], "'transcribe' or 'translate', got ['translate']"),

@@ -265,6 +265,8 @@ class _PipeRecording(_FileRecording):
             if isinstance(self._file, Path):
                 weakref.finalize(self, file.close)
             self._kept = _KeptBytes(file, self.name, self._warn_of_damage)
+            if not self._kept.read(1):
+                raise AudioError(f"{self.name} is empty (0 bytes); check what is to write into the pipe")
         view = _ForwardView if self._kept.starts_with(_DECODED_FORWARD) else _View
         return cast(BinaryIO, view(self._kept, 0, self._file))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from max_whisper.checks import Form, integer, number, optional, truth, word
-from max_whisper.definitions import FASTER, OPENAI, CommandLine, check_names, check_options, option, options_of
+from max_whisper.definitions import FASTER, OPENAI, CommandLine, Options, check_names, check_options, option, options_of
 from max_whisper.errors import OptionError
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.models.whisper.languages import LANGUAGES
@@ -45,7 +45,7 @@ _VAD = Form("a dictionary, such as {'threshold': 0.6}, or None", str, "FIELDS", 
 
 
 @dataclass(frozen=True)
-class TranscribeOptions:
+class TranscribeOptions(Options):
     """The options of a transcription; the defaults are those of openai-whisper's `transcribe`.
 
     Values and their combinations are checked as the object is made, and against a model's vocabulary by `resolve`;
@@ -55,11 +55,13 @@ class TranscribeOptions:
 
     language: str | None = option(
         None,
-        help="language spoken: a code (de) or an English name (German); None detects it",
+        help="language spoken: a code (de), a tag (de-AT) or an English name (German); None and auto detect it",
         group=_LANGUAGE,
         form=optional(LANGUAGE),
         origin=_BOTH,
-        command_line=CommandLine(help="language spoken: a code (de) or an English name (German); else it is detected"),
+        command_line=CommandLine(
+            help="language spoken: a code (de), a tag (de-AT) or an English name (German); else it is detected"
+        ),
     )
     task: Literal["transcribe", "translate"] = option(
         "transcribe",
@@ -345,12 +347,17 @@ class TranscribeOptions:
             raise OptionError(conflict)
 
     @classmethod
+    def elsewhere(cls) -> Mapping[str, str]:
+        """Names in other programs."""
+        return FOREIGN_NAMES
+
+    @classmethod
     def from_keywords(cls, keywords: Mapping[str, Any], options: TranscribeOptions | None = None) -> TranscribeOptions:
         """Options from keyword arguments, which come before the fields of `options`, and those before the defaults.
 
         Raises OptionError for a keyword that does not exist, with what takes its place or the nearest name.
         """
-        check_names(cls, keywords, FOREIGN_NAMES)
+        check_names(cls, keywords)
         if options is None:
             return cls(**keywords)
         if not isinstance(options, cls):
