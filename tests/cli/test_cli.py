@@ -2,13 +2,11 @@
 
 import io
 import os
-import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-import wave
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,103 +15,15 @@ import pytest
 
 import max_whisper.transcriber
 import max_whisper.transcription.workers
-from max_whisper.audio import SAMPLE_RATE, load_audio
+from max_whisper.audio import SAMPLE_RATE
 from max_whisper.cli import program
 from max_whisper.cli.console import ConsoleProgress
-from max_whisper.errors import AudioError, CheckpointError, MaxWhisperError
+from max_whisper.errors import AudioError, CheckpointError
 from max_whisper.models.whisper.checkpoint.official import OFFICIAL_MODELS
 from max_whisper.progress import Step
 from max_whisper.results import RecordingEvent, Segment, Transcription, Word
 from max_whisper.version import __version__
-
-ROOT = Path(__file__).resolve().parents[2]
-SEGMENTS = (
-    Segment(0, 0, 0.0, 1.5, " one two", (1, 2), 0.0, -0.1, 1.0, 0.01),
-    Segment(1, 0, 1.5, 61.25, " three [bold]four[/bold]", (3, 4), 0.0, -0.1, 1.0, 0.01),
-)
-TEXT = """\
-Detected language: English
-[00:00.000 --> 00:01.500]  one two
-[00:01.500 --> 01:01.250]  three [bold]four[/bold]
-"""
-
-
-TRANSCRIPTION = Transcription("".join(segment.text for segment in SEGMENTS), SEGMENTS, "en")
-
-
-class Stream:
-    """The segments of one recording, as a Transcriber yields them."""
-
-    language = "en"
-
-    def __iter__(self) -> Iterator[Segment]:
-        return iter(SEGMENTS)
-
-    def transcription(self) -> Transcription:
-        return TRANSCRIPTION
-
-
-class FakeTranscriber:
-    """Hears the same words in everything, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.name = "fake"
-        self.dims = OFFICIAL_MODELS["tiny"].dims
-        self.loaded: list[tuple[str | None, dict[str, Any]]] = []
-        self.heard: list[tuple[int, dict[str, Any]]] = []
-
-    def load(self, model: str | None, **options: Any) -> "FakeTranscriber":
-        self.loaded.append((model, {name: value for name, value in options.items() if name != "progress"}))
-        return self
-
-    def stream(self, audio: Any, **options: Any) -> Stream:
-        n_samples = len(load_audio(audio))
-        progress = options.pop("progress")
-        progress(Step("transcribing", 1, 2, "s"))
-        self.heard.append((n_samples, vars(options.pop("options"))))
-        assert options == {}
-        return Stream()
-
-    def stream_many(self, sources: Sequence[Any], **options: Any) -> Iterator[RecordingEvent]:
-        for number, source in enumerate(sources):
-            try:
-                self.stream(source, **options)
-            except MaxWhisperError as error:
-                yield RecordingEvent(number, error)
-            else:
-                self.heard[-1] = (self.heard[-1][0], {**self.heard[-1][1], "together": True})
-                for segment in SEGMENTS:
-                    yield RecordingEvent(number, segment, "en")
-                yield RecordingEvent(number, TRANSCRIPTION)
-
-    def detect_language(self, audio: Any, *, segments: int = 1) -> tuple[str, dict[str, float]]:
-        self.heard.append((len(load_audio(audio)), {"segments": segments}))
-        return "de", {"en": 0.018, "de": 0.94, "nl": 0.04, "fr": 0.002}
-
-
-@pytest.fixture
-def transcriber(monkeypatch: pytest.MonkeyPatch) -> FakeTranscriber:
-    fake = FakeTranscriber()
-    monkeypatch.setattr(max_whisper.transcriber, "load_model", fake.load)
-    return fake
-
-
-@pytest.fixture
-def recording(tmp_path: Path) -> Path:
-    path = tmp_path / "talk.v2.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes(np.zeros(2 * SAMPLE_RATE, dtype=np.int16).tobytes())
-    return path
-
-
-def error_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line on standard error."""
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("max-whisper: error: ")
-    return line.removeprefix("max-whisper: error: ")
+from tests.cli.fakes import SEGMENTS, TEXT, TRANSCRIPTION, FakeTranscriber, Stream, error_line
 
 
 def python(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
@@ -581,74 +491,6 @@ def test_an_unexpected_exception_is_named(
     monkeypatch.setattr(max_whisper.transcriber, "load_model", fail)
     assert program.run(["transcribe", str(recording), "--model", "nano", "-o", str(tmp_path)]) == 1
     assert error_line(capsys) == f"unexpected ZeroDivisionError: {shown} (--debug shows where)"
-
-
-@pytest.mark.parametrize(
-    "work",
-    [
-        "time.sleep(60)",
-        # A thread that goes on, as a compile may, and native code that does not heed the signal.
-        "threading.Thread(target=time.sleep, args=(60,)).start(); time.sleep(60)",
-        "hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)",
-    ],
-)
-def test_ctrl_c_is_130(recording: Path, tmp_path: Path, work: str) -> None:
-    program = (
-        "import hashlib, threading, time\n"
-        "import max_whisper.transcriber\n"
-        "def load(*_, **__):\n"
-        "    print('loading', flush=True)\n"
-        f"    {work}\n"
-        "max_whisper.transcriber.load_model = load\n"
-        "from max_whisper.cli import main; main()"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, "transcribe", str(recording), "--model", "nano", "-o", str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "loading\n"
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert error.splitlines() == ["max-whisper: interrupted"]
-
-
-def test_ctrl_c_with_nobody_left_to_read_is_130() -> None:
-    program = (
-        "import sys, time\n"
-        "from max_whisper.cli import program\n"
-        "def work(*_):\n"
-        "    sys.stdout.write('not flushed yet')\n"
-        "    print('working', file=sys.stderr, flush=True)\n"
-        "    time.sleep(60)\n"
-        "program._run_command = work\n"
-        "program.main()"
-    )
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": ""}
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stderr.readline() == "working\n"
-        process.stdout.close()
-        process.send_signal(signal.SIGINT)
-        assert process.stderr.read() == "max-whisper: interrupted\n"
-    assert process.returncode == 130
-
-
-def test_a_reader_that_has_gone_is_no_traceback(tmp_path: Path) -> None:
-    code = f"{sys.executable} -m max_whisper models | head -n 0; exit ${{PIPESTATUS[0]}}"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
-    result = subprocess.run(["bash", "-c", code], capture_output=True, text=True, env=environment, check=False)
-    assert result.returncode in (0, 141)  # 0 where all was written before head ended
-    assert result.stderr == ""
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from max_whisper.cli import interrupts
 from max_whisper.cli.console import ConsoleProgress, error_line
 from max_whisper.cli.loading import language_name
 from max_whisper.cli.outputs import Outputs
@@ -48,26 +49,21 @@ class Drafts:
         self._prints_segments = verbose and not outputs.is_printed
         self._is_detected = is_detected
         self._turn = 0  # the recording that is printed now
+        self._last: RecordingEvent | None = None
 
     def hear(self, event: RecordingEvent) -> None:
-        """Take an event: print what has its turn, and write what is whole."""
-        from max_whisper.results import Segment
-
-        draft, content = self._drafts[event.number], event.content
-        if isinstance(content, Segment):
-            self._begin(draft, event.language)
-            draft.segments.append(content)
-            draft.lines.append(_line(content))
-        elif isinstance(content, Exception):
-            self._errors.report(content)
+        """Take an event: print what has its turn, and write what is whole. The same event again changes nothing."""
+        draft = self._drafts[event.number]
+        with interrupts.held():
+            if event is not self._last:
+                self._take(draft, event)
+                self._last = event
+        if isinstance(event.content, Exception) and not draft.is_written:
+            self._errors.report(event.content)
             self._save(draft)
-            draft.has_ended = draft.is_written = True
-        else:
-            self._begin(draft, content.language)
-            draft.whole = content
-            draft.has_ended = True
-            if not self._outputs.is_printed:
-                self._write(draft)
+            draft.is_written = True
+        elif draft.whole is not None and not draft.is_written and not self._outputs.is_printed:
+            self._write(draft)
         self._print()
 
     def save(self) -> None:
@@ -77,11 +73,22 @@ class Drafts:
                 self._save(draft)
                 draft.is_written = True
 
-    def _begin(self, draft: _Draft, language: str) -> None:
+    def _take(self, draft: _Draft, event: RecordingEvent) -> None:
+        from max_whisper.results import Segment
+
+        content = event.content
+        draft.has_ended = not isinstance(content, Segment)
+        if isinstance(content, Exception):
+            return
         if not draft.language:
-            draft.language = language
+            draft.language = event.language or getattr(content, "language", "")
             if self._is_detected():
-                draft.lines.append(f"Detected language: {language_name(language)}")
+                draft.lines.append(f"Detected language: {language_name(draft.language)}")
+        if isinstance(content, Segment):
+            draft.segments.append(content)
+            draft.lines.append(_line(content))
+        else:
+            draft.whole = content
 
     def _print(self) -> None:
         """Print the lines of the recording whose turn it is, and of those after it once it has ended."""

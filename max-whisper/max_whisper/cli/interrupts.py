@@ -49,6 +49,7 @@ class _Once:
 
 _unsaved: list[_Once] = []
 _raised: list[int] = []  # the first signal; while it is handled no other is raised
+_held: list[bool] = []  # has an entry while a signal waits for the end of `held`
 _has_said = threading.Lock()  # held for good by the thread that says that the process was interrupted
 
 
@@ -64,6 +65,19 @@ def saved(save: Callable[[], None]) -> Iterator[None]:
         raise
     finally:
         _unsaved.remove(once)
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Around work of the main thread, short and without an error of its own, that no signal is to break off."""
+    _held.append(True)
+    before = len(_raised)
+    try:
+        yield
+    finally:
+        _held.pop()
+    if len(_raised) > before:
+        raise Interrupted(_raised[-1])
 
 
 def watch() -> None:
@@ -97,8 +111,10 @@ def complain(message: str) -> None:
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    if not _raised:
-        _raised.append(number)
+    if _raised:
+        return
+    _raised.append(number)
+    if not _held:
         raise Interrupted(number)
 
 

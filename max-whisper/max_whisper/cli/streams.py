@@ -23,8 +23,9 @@ class _Output(io.BufferedIOBase):
     None are held back: what a signal interrupts may be lost, but is not written twice.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, name: str) -> None:
         self.number = number  # of the file: 1 or 2
+        self.name = name
         self.failure: OSError | None = None
 
     def writable(self) -> bool:
@@ -96,7 +97,7 @@ def _protected(stream: TextIO | None, number: int) -> TextIO:
         with contextlib.suppress(OSError):
             stream.flush()
     return io.TextIOWrapper(
-        _Output(number),
+        _Output(number, getattr(stream, "name", os.devnull)),
         encoding=getattr(stream, "encoding", None) or "utf-8",
         errors="backslashreplace",
         line_buffering=number == _STREAMS["stderr"] or getattr(stream, "line_buffering", False),

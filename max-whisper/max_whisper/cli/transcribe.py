@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from max_whisper.models.whisper.dimensions import ModelDimensions
     from max_whisper.results import RecordingEvent
     from max_whisper.transcriber import Transcriber
+    from max_whisper.transcription.workers import Workers
 
 
 def transcribe(files: list[str], verbose: bool, workers: int, debug: bool, **values: Any) -> int:
@@ -69,7 +70,13 @@ def transcribe(files: list[str], verbose: bool, workers: int, debug: bool, **val
         else:
             events = run.together() if together else run.one_by_one()
         drafts = Drafts(recordings, outputs, console, errors, verbose, lambda: run.is_detected)
-        with interrupts.saved(drafts.save):
+
+        def save() -> None:
+            for event in run.rest():
+                drafts.hear(event)
+            drafts.save()
+
+        with interrupts.saved(save):
             for event in events:
                 run.check_language(event)
                 drafts.hear(event)
@@ -92,6 +99,7 @@ class _Run:
         self._loading = loading
         self._console = console
         self._has_warned = False
+        self._workers: Workers | None = None
 
     def one_by_one(self) -> Iterator[RecordingEvent]:
         """One recording after the other."""
@@ -122,7 +130,7 @@ class _Run:
         from max_whisper.transcriber import load_model
         from max_whisper.transcription.workers import Workers, core_groups
 
-        workers = Workers(
+        self._workers = Workers(
             [recording.name for recording in self._recordings],
             core_groups(n_processes),
             load_model,
@@ -130,8 +138,14 @@ class _Run:
             {"options": self._options},
             self._prepare,
             self._console,
+            interrupts.held,
         )
-        yield from workers.events()
+        yield from self._workers.events()
+
+    def rest(self) -> Iterator[RecordingEvent]:
+        """What other processes had done by the time that they are ended, and was not given yet."""
+        if self._workers is not None:
+            yield from self._workers.rest()
 
     def check_language(self, event: RecordingEvent) -> None:
         """Warn where the demonstration model hears another language than its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -9,6 +10,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
 from multiprocessing import resource_tracker
@@ -64,6 +66,7 @@ class _Worker:
     process: BaseProcess
     connection: Connection
     recording: int | None = None  # the number of the one that it was given last
+    has_done: bool = False  # whether it waits for the next one
 
     def receive(self) -> tuple[str, Any]:
         """The next message of `_work`, or ("died", an error)."""
@@ -86,12 +89,14 @@ class Workers:
         options: Mapping[str, Any],
         loaded: Callable[[ModelDimensions], None],
         progress: Progress,
+        undisturbed: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
         """groups: the CPUs of each process. load: `load_model`; each process imports it by its name. loading: its
         arguments. options: of `Transcriber.stream`.
 
         loaded: called once, when the first process has its model; what it raises ends all. progress: hears of the
-        first one's loading, then how many recordings are done.
+        first one's loading, then how many recordings are done. undisturbed: a context in which no signal raises an
+        error: a message that is read in part would take those after it with it.
         """
         self._files = files
         self._groups = deque(groups)
@@ -102,6 +107,8 @@ class Workers:
         self._workers: dict[Connection, _Worker] = {}
         self._has_loaded = False
         self._n_done = 0
+        self._undisturbed = undisturbed
+        self._heard: deque[RecordingEvent] = deque()  # the first may have been given, the others not
 
     def events(self) -> Iterator[RecordingEvent]:
         """What becomes of the recordings, as it comes; the events of one recording are in order.
@@ -114,17 +121,38 @@ class Workers:
             while self._workers:
                 for connection in wait(list(self._workers)):
                     assert isinstance(connection, Connection)
-                    event = self._hear(self._workers[connection])
-                    if event is not None:
-                        yield event
+                    worker = self._workers[connection]
+                    with self._undisturbed():
+                        self._hear(worker)
+                    while self._heard:
+                        yield self._heard[0]
+                        self._heard.popleft()
+                    if worker.has_done:
+                        self._give(worker)
             for number in self._waiting:
                 file = self._files[number]
                 yield RecordingEvent(number, MaxWhisperError(f"{file}: no worker process is left to transcribe it"))
         finally:
-            for worker in self._workers.values():
-                worker.process.kill()
-            for worker in self._workers.values():
-                worker.process.join()
+            self._end()
+
+    def rest(self) -> Iterator[RecordingEvent]:
+        """Ends the processes; gives what they had told by then and `events` had not given yet.
+
+        The event that `events` gave last comes again, the same object, where it was not asked for another one since.
+        """
+        self._end()
+        for connection, worker in self._workers.items():
+            with contextlib.suppress(EOFError, OSError):  # of what was being told
+                while connection.poll():
+                    self._keep(worker, *connection.recv())
+        while self._heard:
+            yield self._heard.popleft()
+
+    def _end(self) -> None:
+        for worker in self._workers.values():
+            worker.process.kill()
+        for worker in self._workers.values():
+            worker.process.join()
 
     def _start(self, cpus: Sequence[int]) -> None:
         context = multiprocessing.get_context("spawn")
@@ -139,7 +167,7 @@ class Workers:
         theirs.close()
         self._workers[ours] = _Worker(process, ours)
 
-    def _hear(self, worker: _Worker) -> RecordingEvent | None:
+    def _hear(self, worker: _Worker) -> None:
         """Take a message of a process that has sent one, or has died."""
         kind, value = worker.receive()
         if kind == "failed" or (kind == "died" and worker.recording is None):
@@ -156,26 +184,31 @@ class Workers:
                 self._loaded(value)
                 while self._groups:
                     self._start(self._groups.popleft())
-        else:
-            number = worker.recording
-            assert number is not None
-            if kind == "segment":
-                language, segment = value
-                return RecordingEvent(number, segment, language)
+        elif kind in ("done", "died"):
             self._n_done += 1
             self._progress(Step("transcribing", self._n_done, len(self._files), "recordings"))
+            worker.has_done = kind == "done"
             if kind == "died":
                 del self._workers[worker.connection]
-            else:
-                self._give(worker)
-            return RecordingEvent(number, value)
-        return None
+        self._keep(worker, kind, value)
+
+    def _keep(self, worker: _Worker, kind: str, value: Any) -> None:
+        """Keep what a message tells of a recording."""
+        if worker.recording is None:
+            return
+        if kind == "segment":
+            language, segment = value
+            self._heard.append(RecordingEvent(worker.recording, segment, language))
+        elif kind in ("done", "died"):
+            self._heard.append(RecordingEvent(worker.recording, value))
 
     def _give(self, worker: _Worker) -> None:
-        """The next recording, or, where there is none, an end."""
+        """The next recording, or, where there is none, an end. What it did before has been taken by then."""
+        worker.has_done = False
         if self._waiting:
             worker.recording = self._waiting.popleft()
-            worker.connection.send(self._files[worker.recording])
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # of one that died; `receive` tells of it
+                worker.connection.send(self._files[worker.recording])
         else:
             worker.process.kill()
             worker.process.join()
