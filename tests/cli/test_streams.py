@@ -1,8 +1,12 @@
 """Printing never decides whether files are written, whatever standard output and standard error are."""
 
+import contextlib
 import json
 import os
+import pty
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -174,3 +178,34 @@ def test_a_pipe_that_does_not_wait(recording: Path, tmp_path: Path) -> None:
     done = shell(command, "| (sleep 1; cat)")
     assert (done.returncode, done.stderr) == (0, b"")
     assert len(done.stdout.splitlines()) == 1 + len(many)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("output", ["out", "-"])
+def test_a_terminal(recording: Path, tmp_path: Path, encoding: str, output: str) -> None:
+    """The bar is gone from a line before anything is printed there, and has letters that the terminal has."""
+    terminal, other = pty.openpty()
+    command = [
+        *program(tmp_path, (" one", " two", " three é")),
+        "transcribe",
+        str(recording),
+        "-f",
+        "txt",
+        "-o",
+        output,
+    ]
+    environment = {**ENVIRONMENT, "PYTHONIOENCODING": encoding, "TERM": "xterm", "COLUMNS": "100"}
+    process = subprocess.Popen(command, stdin=other, stdout=other, stderr=other, env=environment, cwd=tmp_path)
+    os.close(other)
+    shown = b""
+    with contextlib.suppress(OSError):  # which is how a terminal tells that its other end is closed
+        while chunk := os.read(terminal, 1 << 16):
+            shown += chunk
+    os.close(terminal)
+    assert process.wait() == 0
+    text = shown.decode(encoding)
+    assert "transcribing talk.v2.wav" in text
+    lines = [re.sub(r".*\x1b\[2K|\x1b\[\??[0-9;]*[a-zA-Z]", "", line).strip("\r") for line in text.splitlines()]
+    last = "three é" if encoding == "utf-8" else r"three \xe9"
+    before = "" if output == "-" else "[00:02.000 --> 00:03.000]  "
+    assert f"{before}{last}" in lines

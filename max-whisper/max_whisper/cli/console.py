@@ -80,11 +80,14 @@ class ConsoleProgress:
 
     def text(self, line: str) -> None:
         """Print a line on standard output, at once. Where nobody reads it, it is lost: files have it too."""
+        self._print(line)
+
+    def _print(self, text: str, end: str = "\n") -> None:
         if self._bars is not None and sys.stdout.isatty():
             # Above the bar, by the console that draws it: the same terminal.
-            self._bars.console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+            self._bars.console.print(text, end=end, markup=False, highlight=False, emoji=False, soft_wrap=True)
         else:
-            print(line, flush=True)
+            print(text, end=end, flush=True)
 
     def result(self, line: str) -> None:
         """As `text`, for work that is done for its output alone. Raises BrokenPipeError where the reader has gone."""
@@ -93,10 +96,8 @@ class ConsoleProgress:
 
     def document(self, text: str) -> None:
         """Print a file's content on standard output: UTF-8, as in a file. Raises BrokenPipeError as `result`."""
-        self.clear()
         if sys.stdout.isatty():
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            self._print(text, end="")
         else:
             streams.write_bytes(sys.stdout, text.encode("utf-8"))
 
