@@ -34,7 +34,7 @@ class CommandLine:
     form: Form | None = None
     help: str | None = None
     flags: tuple[str, ...] = ()  # other names, with their hyphens: '-o'
-    is_flag: bool = False  # whether the name alone is True, with no value after it
+    is_flag: bool = False  # whether the name alone means True
     is_repeatable: bool = False  # whether it may be given several times, each time with more
 
 

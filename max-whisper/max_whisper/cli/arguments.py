@@ -66,7 +66,26 @@ def parse(arguments: Sequence[str], comparisons: Mapping[str, str]) -> dict[str,
         commands.add_parser(name, help=purpose)
     if mistake := _wrong_command(arguments, [*commands.choices]):
         parser.error(mistake)
-    return vars(parser.parse_args(arguments))
+    return vars(parser.parse_args(_with_values_of_flags(arguments)))
+
+
+def _with_values_of_flags(arguments: Sequence[str]) -> list[str]:
+    """`--flag=True` for a flag, which may also be followed by True or False, as every other option of truth is."""
+    flags = {option_of(option.name) for option in options_of(OutputOptions) if _is_flag(option)}
+    given: list[str] = []
+    for argument in arguments:
+        if given and given[-1] in flags:
+            given[-1] += f"={argument}" if argument in ("True", "False") else "=True"
+            if argument in ("True", "False"):
+                continue
+        given.append(argument)
+    if given and given[-1] in flags:
+        given[-1] += "=True"
+    return given
+
+
+def _is_flag(option: Option) -> bool:
+    return option.command_line is not None and option.command_line.is_flag
 
 
 def _wrong_command(arguments: Sequence[str], commands: Sequence[str]) -> str | None:
@@ -204,8 +223,7 @@ def _add_options(parser: argparse.ArgumentParser, options: Iterable[Option], *, 
         if option.group not in groups:
             groups[option.group] = parser.add_argument_group(option.group)
         form, default = option.command_line.form or option.form, option.command_line_default
-        is_said = default is not None and not option.command_line.is_flag
-        text = (option.command_line.help or option.help) + (f" (default: {default})" if is_said else "")
+        text = (option.command_line.help or option.help) + ("" if default is None else f" (default: {default})")
         groups[option.group].add_argument(
             option_of(option.name),
             *option.command_line.flags,
@@ -217,8 +235,6 @@ def _add_options(parser: argparse.ArgumentParser, options: Iterable[Option], *, 
 
 def _reading(command_line: CommandLine, form: Form, at_once: bool) -> dict[str, Any]:
     """How argparse reads an option's value, as keywords of `add_argument`."""
-    if command_line.is_flag:
-        return {"action": "store_true"}
     read = _READERS[form.kind]
     if form.takes_none and form.kind in (str, Path):
         read = _or_none(read)

@@ -114,7 +114,9 @@ def _recordings(file: str, errors: FileErrors) -> Iterator[Recording]:
     elif os.path.isdir(file):  # noqa: PTH112
         yield from _in_folder(file, errors)
     elif not os.path.exists(file):  # noqa: PTH110
-        raise AudioError(f"no such file: '{file}'; check the path")
+        from max_whisper.audio.recording import open_recording
+
+        open_recording(file)  # raises AudioError, with the reason
     else:
         yield Recording(file, file, _without_suffix(Path(Path(file).name)))
 
