@@ -29,10 +29,10 @@ test: lint
 	$(RUN) -m pytest $(ARGS)
 
 benchmark: $(READY)
-	$(RUN) -m max_whisper benchmark $(ARGS)
+	$(RUN) -m benchmarks.run $(ARGS)
 
 benchmark-json: $(READY)
-	$(RUN) -m max_whisper benchmark --json benchmark.json $(ARGS)
+	$(RUN) -m benchmarks.run --json benchmark.json $(ARGS)
 
 benchmark-peers: $(PEERS_READY)
 	$(RUN) -m benchmarks.peers $(ARGS)

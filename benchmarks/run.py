@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
+from max_whisper.cli.program import main_of
 from max_whisper.diagnostics.backends import BACKENDS, Backend, BackendProcess, choose_backends, resolve_model
 from max_whisper.diagnostics.comparison import Outcome, baseline_of, left_out
 from max_whisper.diagnostics.machine import machine, versions
@@ -20,7 +21,7 @@ from max_whisper.diagnostics.process import BackendFailedError
 from max_whisper.diagnostics.recordings import Recording, recordings
 from max_whisper.diagnostics.screen import output_console
 from max_whisper.errors import MaxWhisperError, OptionError
-from max_whisper.options.parser import CommandParser
+from max_whisper.options.parser import CommandParser, path_of
 from max_whisper.runtime.devices import DEVICES
 
 from .long import measure_long
@@ -41,7 +42,7 @@ RANDOM_OPTIONS: dict[str, Any] = {
 }
 
 
-def run(arguments: Sequence[str], program: str = "max-whisper benchmark") -> int:
+def run(arguments: Sequence[str], program: str = "python -m benchmarks.run") -> int:
     """Run the benchmark; returns 0, or 1 where a backend failed that was not left out."""
     options = _parse(arguments, program)
     samples = recordings(options.files)
@@ -225,7 +226,7 @@ def _parse(arguments: Sequence[str], program: str) -> argparse.Namespace:
     add("--long", action="store_true", help="instead of all that: peak memory for ten hours of audio against ten "
         "minutes, on backends other than torch")  # fmt: skip
     add("--vad-filter", action="store_true", help="with --long: transcribe with vad_filter=True")
-    add("--json", metavar="FILE", help="write the results to FILE; - is standard output")
+    add("--json", metavar="FILE", type=path_of, help="write the results to FILE; - is standard output")
     options = parser.parse_args(arguments)
     if options.vad_filter and not options.long:
         raise OptionError("--vad-filter: only the measurement of long audio has it; give --long too")
@@ -243,3 +244,7 @@ def _check_writable(path: Path) -> None:
             pass
     except OSError as error:
         raise MaxWhisperError(f"cannot write '{path}': {error.strerror}; choose another place for --json") from error
+
+
+if __name__ == "__main__":
+    main_of(run)

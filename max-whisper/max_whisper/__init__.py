@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from max_whisper.options.transcribe import TranscribeOptions
     from max_whisper.progress import Progress, Step
+    from max_whisper.results.event import RecordingEvent
     from max_whisper.results.segment import Segment, Word
     from max_whisper.results.transcription import Transcription
     from max_whisper.transcriber import Transcriber, TranscriptionStream, compile_model, load_model
@@ -56,6 +57,7 @@ else:
             ],
             "options.transcribe": ["TranscribeOptions"],
             "progress": ["Progress", "Step"],
+            "results.event": ["RecordingEvent"],
             "results.segment": ["Segment", "Word"],
             "results.transcription": ["Transcription"],
             "transcriber": ["Transcriber", "TranscriptionStream", "compile_model", "load_model"],
@@ -75,6 +77,7 @@ __all__ = [
     "OptionError",
     "PrecisionWarning",
     "Progress",
+    "RecordingEvent",
     "Segment",
     "Step",
     "TranscribeOptions",

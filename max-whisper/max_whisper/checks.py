@@ -32,9 +32,17 @@ def did_you_mean(given: object, known: Iterable[str], count: int = 1) -> str:
 
 
 def one_line(text: object, limit: int = 200) -> str:
-    """`text` with its white space folded, cut at `limit` characters: foreign words inside one of our messages."""
+    """`text` with its white space folded, at most `limit` characters: foreign words inside one of our messages.
+
+    It is cut after a whole word, unless a single word takes more than half of the line.
+    """
     folded = " ".join(str(text).split())
-    return folded if len(folded) <= limit else folded[: limit - 3] + "..."
+    if len(folded) <= limit:
+        return folded
+    kept = folded[: limit - 3]
+    if not folded[limit - 3].isspace() and kept.rfind(" ") > limit // 2:
+        kept = kept[: kept.rfind(" ")]
+    return f"{kept.rstrip()}..."
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -60,6 +68,7 @@ class Form:
     metavar: str  # the value's name in the help of a command line: 'N', 'SECONDS'
     convert: Callable[[str, Any], Any]
     choices: tuple[str, ...] = ()  # every value, where they are words
+    takes_none: bool = False  # whether None is a value too; a command line reads it from the word None
 
     def check(self, name: str, value: Any) -> Any:
         """The value in its form. Raises OptionError, `name: expected, got value`, for one that cannot be."""
@@ -109,7 +118,9 @@ def word(choices: tuple[str, ...], expected: str = "") -> Form:
 
 def optional(form: Form) -> Form:
     """None, which stays, or a value of another form, whose words already say so."""
-    return replace(form, convert=lambda name, value: None if value is None else form.convert(name, value))
+    return replace(
+        form, convert=lambda name, value: None if value is None else form.convert(name, value), takes_none=True
+    )
 
 
 def _accepted(value: Any, is_accepted: bool) -> Any:

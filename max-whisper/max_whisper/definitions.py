@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from max_whisper.checks import Form, did_you_mean
 from max_whisper.errors import OptionError
@@ -22,6 +22,7 @@ OPENAI, FASTER = "openai-whisper", "faster-whisper"
 
 _KEY = "option"
 _SAME = object()
+_Options = TypeVar("_Options", bound="Options")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class CommandLine:
     form: Form | None = None
     help: str | None = None
     flags: tuple[str, ...] = ()  # other names, with their hyphens: '-o'
+    is_flag: bool = False  # whether the name alone means True
+    is_repeatable: bool = False  # whether it may be given several times, each time with more
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,19 @@ def option(
     return field(default=default, metadata={_KEY: _Definition(help, group, form, origin, command_line)})
 
 
+class Options:
+    """Base of a dataclass of options: a name that it does not have is an OptionError, with the nearest one."""
+
+    @classmethod
+    def elsewhere(cls) -> Mapping[str, str]:
+        """Names in other programs, each with the words that say what takes its place."""
+        return {}
+
+    def __new__(cls: type[_Options], *_: Any, **keywords: Any) -> _Options:
+        check_names(cls, keywords)
+        return super().__new__(cls)
+
+
 def options_of(options: type[Any]) -> tuple[Option, ...]:
     """The options that a dataclass defines, in its order. The module of the class postpones its annotations."""
     found = []
@@ -95,14 +111,11 @@ def check_options(options: Any) -> None:
         object.__setattr__(options, definition.name, value)
 
 
-def check_names(options: type[Any], keywords: Mapping[str, Any], elsewhere: Mapping[str, str] | None = None) -> None:
-    """Raises OptionError for a keyword that is no option, with the nearest name or the names that there are.
-
-    elsewhere: names in other programs, each with the words that say what takes its place.
-    """
+def check_names(options: type[Options], keywords: Mapping[str, Any]) -> None:
+    """Raises OptionError for a keyword that is no option, with the nearest name or the names that there are."""
     names = [definition.name for definition in options_of(options)]
     for name in keywords:
         if name in names:
             continue
-        hint = (elsewhere or {}).get(name) or did_you_mean(name, names) or f"available are {', '.join(names)}"
+        hint = options.elsewhere().get(name) or did_you_mean(name, names) or f"available are {', '.join(names)}"
         raise OptionError(f"{name}: no such option; {hint}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
@@ -22,18 +22,19 @@ from max_whisper.decoding.prompt import check_prefix
 from max_whisper.definitions import check_names
 from max_whisper.errors import DownloadError, MaxWhisperError, OptionError
 from max_whisper.options import LoadOptions, TranscribeOptions
-from max_whisper.options.loading import DEMONSTRATION_MODEL
+from max_whisper.options.loading import DEMONSTRATION_MODEL, without_network
 from max_whisper.options.transcribe import DEFAULT_BATCH_SIZE
 from max_whisper.progress import Progress, Step, silent
-from max_whisper.results import Segment, Transcription
+from max_whisper.results import RecordingEvent, Segment, Transcription
 from max_whisper.runtime.forks import check_not_forked
 from max_whisper.transcription.tasks import (
     ChunkedTranscription,
     SequentialTranscription,
     beginning,
     detect_spoken_language,
+    outcomes,
     spectrogram,
-    transcribe_recordings,
+    stream_recordings,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from max_whisper.backends.reference import TorchModel
     from max_whisper.options.keywords import TranscribeKeywords
 
-WITHOUT_NETWORK = f'load_model("{DEMONSTRATION_MODEL}") is a small demonstration model that comes with the package'
+WITHOUT_NETWORK = without_network(f'load_model("{DEMONSTRATION_MODEL}")')
 
 
 class TranscriptionStream(Iterator[Segment]):
@@ -194,6 +195,22 @@ class Transcriber(ABC):
         Raises:
             OptionError: as `transcribe`, before the first recording is opened.
         """
+        return outcomes(self.stream_many(audios, progress=progress, options=options, **keywords))
+
+    def stream_many(
+        self,
+        audios: Iterable[Audio],
+        *,
+        progress: Progress | None = None,
+        options: TranscribeOptions | None = None,
+        **keywords: Unpack[TranscribeKeywords],
+    ) -> Iterator[RecordingEvent]:
+        """As `transcribe_many`, with the same arguments, but event by event, each as soon as it is final.
+
+        Returns:
+            An iterator over `RecordingEvent`s: the segments of each recording, then its transcription or
+            the error that ended it. Those of one recording are in order; those of several come between each other.
+        """
         if isinstance(audios, (str, bytes, PathLike, np.ndarray)) or hasattr(audios, "read"):
             raise OptionError("audios: a list of recordings, got a single one; put it into a list, or use transcribe")
         check_not_forked()
@@ -237,17 +254,20 @@ class Transcriber(ABC):
 
     def _one_after_the_other(
         self, audios: Iterable[Audio], options: TranscribeOptions, progress: Progress
-    ) -> Iterator[Transcription | MaxWhisperError]:
+    ) -> Iterator[RecordingEvent]:
         """options: checked."""
-        for number, audio in enumerate(audios, start=1):
+        for number, audio in enumerate(audios):
             outcome: Transcription | MaxWhisperError
             try:
                 source = open_samples(audio, options.of_one_among_many(isinstance(audio, np.ndarray)))
-                outcome = self._stream(source, options, silent).transcription()
+                stream = self._stream(source, options, silent)
+                for segment in stream:
+                    yield RecordingEvent(number, segment, stream.language)
+                outcome = stream.transcription()
             except MaxWhisperError as error:
                 outcome = error
-            progress(Step("transcribing", number, None, "recordings"))
-            yield outcome
+            progress(Step("transcribing", number + 1, None, "recordings"))
+            yield RecordingEvent(number, outcome)
 
     @abstractmethod
     def _stream(self, source: SampleSource, options: TranscribeOptions, progress: Progress) -> TranscriptionStream:
@@ -260,7 +280,7 @@ class Transcriber(ABC):
         batch_size: int,
         options: TranscribeOptions,
         progress: Progress,
-    ) -> Iterator[Transcription | MaxWhisperError]:
+    ) -> Iterator[RecordingEvent]:
         """options: checked."""
 
 
@@ -278,8 +298,8 @@ class GraphTranscriber(Transcriber):
         batch_size: int,
         options: TranscribeOptions,
         progress: Progress,
-    ) -> Iterator[Transcription | MaxWhisperError]:
-        return transcribe_recordings(self.model, audios, options, batch_size, progress)
+    ) -> Iterator[RecordingEvent]:
+        return stream_recordings(self.model, audios, options, batch_size, progress)
 
     def _stream(self, source: SampleSource, options: TranscribeOptions, progress: Progress) -> TranscriptionStream:
         task: ChunkedTranscription | SequentialTranscription
@@ -306,7 +326,7 @@ class ReferenceTranscriber(Transcriber):
         batch_size: int,
         options: TranscribeOptions,
         progress: Progress,
-    ) -> Iterator[Transcription | MaxWhisperError]:
+    ) -> Iterator[RecordingEvent]:
         return self._one_after_the_other(audios, options, progress)
 
     def _stream(self, source: SampleSource, options: TranscribeOptions, progress: Progress) -> TranscriptionStream:
@@ -323,6 +343,7 @@ def load_model(
     compute_type: str = "auto",
     threads: int = 0,
     progress: Progress | None = None,
+    **unknown: NoReturn,
 ) -> Transcriber:
     """Load a model. The first load of a model on a machine compiles it, which takes a minute or two, and keeps that.
 
@@ -341,11 +362,13 @@ def load_model(
         CheckpointError: there is no such model, its file cannot be read, or a weight is NaN or infinite. DownloadError
             is one for a model that cannot be downloaded.
         DeviceError: this machine has no such device.
-        OptionError: a value that cannot be, or a compute type that the backend or the device does not have.
+        OptionError: an option that does not exist, a value that cannot be, or a compute type that the backend or the
+            device does not have.
 
     Warns:
         CheckpointWarning: the model has tokens of its own behind the timestamps, which are never written.
     """
+    check_names(LoadOptions, unknown)
     chosen = LoadOptions(model, backend, device, compute_type, threads)
     try:
         loaded = load_backend(
@@ -362,6 +385,7 @@ def compile_model(
     device: str = "auto",
     compute_type: str = "auto",
     progress: Progress | None = None,
+    **unknown: NoReturn,
 ) -> Path:
     """Compile what `load_model` compiles for backend `max`, unless it is in the cache.
 
@@ -371,5 +395,6 @@ def compile_model(
     Returns:
         The compiled file in the cache.
     """
+    check_names(LoadOptions, unknown)
     chosen = LoadOptions(model, device=device, compute_type=compute_type)
     return compile_backend(chosen.chosen_model, chosen.device, chosen.precision, progress or silent)

@@ -76,7 +76,7 @@ def test_the_benchmark_writes_its_document(tmp_path: Path, capfd: pytest.Capture
     assert run.run([*arguments, "--json", str(path)]) == 0
     document = json.loads(path.read_text())
     assert document["schema_version"] == 1
-    assert document["command"].startswith("max-whisper benchmark ")
+    assert document["command"].startswith("python -m benchmarks.run ")
     assert document["machine"]["cores"] >= 1
     assert document["versions"]["max"]
     (model,) = document["models"]

@@ -9,6 +9,7 @@ import pytest
 import whisper
 
 from max_whisper.audio.reading import RAW_FORMATS, ReadingOptions
+from max_whisper.checks import one_line
 from max_whisper.definitions import FASTER, OPENAI, options_of
 from max_whisper.errors import OptionError
 from max_whisper.models.whisper.tokenizer import get_tokenizer
@@ -40,7 +41,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("input_channels", 0, "a number of channels from 1 to 64, got 0"),
     ("input_channels", None, "a number of channels from 1 to 64, got None"),
     ("language", "Germn", "Whisper has no language 'Germn'; did you mean german"),
-    ("language", 7, "a code or a name, got 7"),
+    ("language", 7, "a code, a name, or auto, got 7"),
     ("task", "summarize", "'transcribe' or 'translate', got 'summarize'"),
     ("task", None, "'transcribe' or 'translate', got None"),
     ("task", ["translate"], "'transcribe' or 'translate', got ['translate']"),
@@ -416,3 +417,11 @@ def test_a_batch_of_one_recording_needs_chunks() -> None:
         TranscribeOptions(batch_size=8).for_one_recording()
     chunked = TranscribeOptions(batch_size=8, chunking="vad")
     assert chunked.for_one_recording() == chunked
+
+
+def test_foreign_words_are_cut_between_words() -> None:
+    assert one_line("a  b\n c") == "a b c"
+    assert one_line("the server does not answer today", 24) == "the server does not..."
+    assert one_line("the server does not answer today", 30) == "the server does not answer..."
+    assert one_line("x" * 50, 20) == "x" * 17 + "..."  # a single word
+    assert all(len(one_line("Hub: " + "repository " * 40, limit)) <= limit for limit in range(20, 300))

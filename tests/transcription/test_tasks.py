@@ -27,7 +27,8 @@ from max_whisper.transcription.tasks import (
     SequentialTranscription,
     detect_spoken_language,
     in_order,
-    transcribe_recordings,
+    outcomes,
+    stream_recordings,
 )
 from tests.audio.test_recording import write_wave
 from tests.decoding.scripted import Script, ScriptedModel, dimensions
@@ -202,8 +203,8 @@ def test_no_speech(model: ScriptedModel) -> None:
 
 def test_a_bad_recording_does_not_stop_the_others(model: ScriptedModel) -> None:
     good = load_audio(SAMPLES / "digits.flac")
-    outcomes = list(transcribe_recordings(model, [good, "missing.wav", good[:100], good], options(model), 3, silent))
-    first, missing, short, last = outcomes
+    events = stream_recordings(model, [good, "missing.wav", good[:100], good], options(model), 3, silent)
+    first, missing, short, last = outcomes(events)
     assert isinstance(first, Transcription)
     assert first == last
     assert first.segments
@@ -224,8 +225,8 @@ def test_nothing_of_a_finished_recording_is_held(model: ScriptedModel) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tasks, "LogMelWindows", Watched)
-        outcomes = transcribe_recordings(model, [long, *[short] * 8], options(model, sample_len=8), 2, silent)
-        next(outcomes)
+        events = stream_recordings(model, [long, *[short] * 8], options(model, sample_len=8), 2, silent)
+        next(outcomes(events))
         gc.collect()
         assert len(alive) <= 2
 
@@ -238,8 +239,8 @@ def test_recordings_are_opened_as_their_turn_comes(model: ScriptedModel) -> None
             opened.append(number)
             yield load_audio(SAMPLES / "digits.flac")
 
-    outcomes = transcribe_recordings(model, recordings(), options(model), 2, silent)
-    next(outcomes)
+    events = stream_recordings(model, recordings(), options(model), 2, silent)
+    next(outcomes(events))
     assert len(opened) <= 4
 
 

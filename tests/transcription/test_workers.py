@@ -16,7 +16,7 @@ from max_whisper import load_model
 from max_whisper.errors import AudioError, CheckpointError, MaxWhisperError, OptionError
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.progress import Step, silent
-from max_whisper.results import Transcription
+from max_whisper.results import Segment, Transcription
 from max_whisper.runtime.threads import allowed_cpus
 from max_whisper.transcription.workers import Workers, core_groups
 
@@ -36,7 +36,9 @@ def workers(
     loaded: Callable[[ModelDimensions], None] = lambda dims: None,
     progress: Callable[[Step], None] = silent,
 ) -> list[Transcription | Exception]:
-    return list(Workers(files, [ONE_CPU] * n_processes, load_model, loading, OPTIONS, loaded, progress).outcomes())
+    events = Workers(files, [ONE_CPU] * n_processes, load_model, loading, OPTIONS, loaded, progress).events()
+    contents = {event.number: event.content for event in events if not isinstance(event.content, Segment)}
+    return [contents[number] for number in range(len(files))]
 
 
 def tokens_and_times(outcome: Transcription | Exception) -> list[tuple[Any, ...]]:
@@ -101,7 +103,7 @@ def loaded(dims):
     os.kill(os.getpid(), signal.SIGKILL)
 
 if __name__ == "__main__":
-    list(Workers([{RECORDING!r}], [{ONE_CPU}], max_whisper.load_model, {LOADING}, {OPTIONS}, loaded, silent).outcomes())
+    list(Workers([{RECORDING!r}], [{ONE_CPU}], max_whisper.load_model, {LOADING}, {OPTIONS}, loaded, silent).events())
 """
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from max_whisper.checks import Form, is_integer, optional, truth
-from max_whisper.definitions import check_options, option
+from max_whisper.definitions import Options, check_options, option
 from max_whisper.errors import OptionError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ _RAW_FORMAT = Form(f"one of {', '.join(RAW_FORMATS)}", str, "FORMAT", _raw_forma
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadingOptions:
+class ReadingOptions(Options):
     """How a recording is read; the defaults give what openai-whisper reads, in the container's own time.
 
     Values and their combinations are checked as the object is made: OptionError.

@@ -270,6 +270,8 @@ class _PipeRecording(_FileRecording):
                 weakref.finalize(self, self._file.close)
             self._kept = KeptBytes(self._file, self.name, self._warn_of_damage)
         forward = ForwardView(self._kept, 0, self._file)
+        if not forward.peek(0, 1):
+            raise AudioError(f"{self.name} is empty (0 bytes); check what is to write into the pipe")
         if self._reading.input_format is not None or forward.peek(0, 4) in _DECODED_FORWARD:
             return forward
         return View(self._kept, 0, self._file)

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from max_whisper.audio.reading import ReadingOptions
+from max_whisper.audio.url import is_url
 from max_whisper.audio.vad.parameters import VadParameters
-from max_whisper.checks import Form
-from max_whisper.cli.options import OutputOptions, TemperatureOptions, WorkerOptions
-from max_whisper.definitions import CommandLine, Option, options_of
-from max_whisper.errors import OptionError
+from max_whisper.checks import Form, did_you_mean, integer
+from max_whisper.cli.options import VAD_PREFIX, OutputOptions, TemperatureOptions, WorkerOptions
+from max_whisper.definitions import OPENAI, CommandLine, Option, options_of
+from max_whisper.errors import MaxWhisperError, OptionError
 from max_whisper.options import LoadOptions, TranscribeOptions
-from max_whisper.options.parser import CommandParser
+from max_whisper.options.parser import CommandParser, option_of, path_of
 from max_whisper.results.formats import SubtitleOptions
 from max_whisper.version import __version__
 
@@ -29,17 +32,16 @@ STANDARD_INPUT = "-"
 LOADING, OUTPUT, SUBTITLES = (
     tuple(option.name for option in options_of(options)) for options in (LoadOptions, OutputOptions, SubtitleOptions)
 )
-VAD_PREFIX = "vad_"  # before the names of VadParameters on the command line
 
 
 class WrongOptionError(OptionError):
     """An option of the command line with a value that cannot be, whatever the model and the files."""
 
 
-def parse(arguments: Sequence[str], measurements: Mapping[str, str]) -> dict[str, Any]:
+def parse(arguments: Sequence[str], comparisons: Mapping[str, str]) -> dict[str, Any]:
     """The values of a command line; `command` is the command's name.
 
-    arguments: options with hyphens. measurements: further commands and what they do, for the help.
+    arguments: options with hyphens. comparisons: further commands and what they do, for the help.
     Raises SystemExit once help, the version or one line about a mistake has been printed.
     """
     parser = CommandParser(prog="max-whisper", description="OpenAI Whisper speech recognition on MAX Graph.")
@@ -55,9 +57,43 @@ def parse(arguments: Sequence[str], measurements: Mapping[str, str]) -> dict[str
     models.add_argument("list", nargs="?", choices=["list"], help=argparse.SUPPRESS)
     for command in (transcribing, language, compiling, models):
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    for name, purpose in measurements.items():
+    for name, purpose in comparisons.items():
         commands.add_parser(name, help=purpose)
-    return vars(parser.parse_args(arguments))
+    if mistake := _wrong_command(arguments, [*commands.choices]):
+        parser.error(mistake)
+    return vars(parser.parse_args(_with_values_of_flags(arguments)))
+
+
+def _with_values_of_flags(arguments: Sequence[str]) -> list[str]:
+    """`--flag=True` for a flag, which may also be followed by True or False, as every other option of truth is."""
+    flags = {option_of(option.name) for option in options_of(OutputOptions) if _is_flag(option)}
+    given: list[str] = []
+    for argument in arguments:
+        if given and given[-1] in flags:
+            given[-1] += f"={argument}" if argument in ("True", "False") else "=True"
+            if argument in ("True", "False"):
+                continue
+        given.append(argument)
+    if given and given[-1] in flags:
+        given[-1] += "=True"
+    return given
+
+
+def _is_flag(option: Option) -> bool:
+    return option.command_line is not None and option.command_line.is_flag
+
+
+def _wrong_command(arguments: Sequence[str], commands: Sequence[str]) -> str | None:
+    """What is wrong with the word where a command belongs, or None."""
+    first = arguments[0] if arguments else "--help"
+    if first in (*commands, "-h", "--help", "--version"):
+        return None
+    is_file = first == STANDARD_INPUT or is_url(first) or os.path.exists(first)  # noqa: PTH110
+    if is_file or (Path(first).suffix and not first.startswith("-")):
+        return f"no command before {first!r}; to write down what it says: max-whisper transcribe {first}"
+    if first.startswith("-"):
+        return f"no command before {first}; options follow a command: max-whisper transcribe {first} ..."
+    return f"no command is called {first!r}; {did_you_mean(first, commands) or 'there are ' + ', '.join(commands)}"
 
 
 def decoding_options(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,7 +121,7 @@ def subtitle_options(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[st
     options = {name: values[name] for name in SUBTITLES if values[name] not in (None, False)}
     for name in options:
         if not values["word_timestamps"]:
-            raise WrongOptionError(f"{name} requires word_timestamps; add --word-timestamps True")
+            raise WrongOptionError(f"{name} requires word_timestamps=True")
     checked(SubtitleOptions, options)
     warnings = []
     if "max_line_count" in options and "max_line_width" not in options:
@@ -101,6 +137,12 @@ def checked(options: Callable[..., Any], values: Mapping[str, Any]) -> Any:
         return options(**values)
     except OptionError as error:
         raise WrongOptionError(str(error)) from error
+
+
+def check_reading(options: ReadingOptions) -> None:
+    """Raises WrongOptionError for options of reading that no file could take."""
+    if options.sample_rate is not None and options.input_format is None:
+        raise WrongOptionError("sample_rate: files state their own; it is for raw samples, give input_format too")
 
 
 def _temperatures(first: float, increment: float | None) -> tuple[float, ...]:
@@ -126,6 +168,7 @@ def _add_transcribe(parser: CommandParser) -> None:
     after = [option.name for option in options].index("temperature") + 1
     options[after:after] = options_of(TemperatureOptions)
     _add_options(parser, options)
+    parser.preferred = {option.name for option in options if OPENAI in option.origin}
     parser.add_foreign_names()
 
 
@@ -133,8 +176,9 @@ def _add_language(parser: CommandParser) -> None:
     parser.description = "Tell which languages recordings are most probably in."
     _add_files(parser)
     _add_options(parser, options_of(LoadOptions), at_once=True)
+    windows = _checking(int, integer("a number of windows of at least 1", 1))
     parser.add_argument(
-        "--segments", type=int, default=1, metavar="N", help="windows of 30 s to listen to (default: 1)"
+        "--segments", type=windows, default=1, metavar="N", help="windows of 30 s to listen to (default: 1)"
     )
     _add_options(parser, options_of(ReadingOptions))
     parser.add_foreign_names()
@@ -146,7 +190,7 @@ def _add_compile(parser: CommandParser) -> None:
         "downloaded for it, and models of the same sizes share what is compiled."
     )
     parser.usage = "%(prog)s [OPTION ...] [MODEL ...]"
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="as --model of transcribe")
+    parser.add_argument("models", nargs="*", metavar="MODEL", type=path_of, help="as --model of transcribe")
     by_name = {option.name: option for option in options_of(LoadOptions)}
     _add_options(parser, [by_name["device"]])
     types = by_name["compute_type"]
@@ -158,7 +202,7 @@ def _add_compile(parser: CommandParser) -> None:
 def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [OPTION ...] FILE [FILE ...]"
     parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="audio or video file, or its http(s) address; - is standard input"
+        "files", nargs="+", metavar="FILE", help="audio or video file, folder of them or URL; - is standard input"
     )
 
 
@@ -182,15 +226,32 @@ def _add_options(parser: argparse.ArgumentParser, options: Iterable[Option], *, 
             groups[option.group] = parser.add_argument_group(option.group)
         form, default = option.command_line.form or option.form, option.command_line_default
         text = (option.command_line.help or option.help) + ("" if default is None else f" (default: {default})")
-        read = _READERS[form.kind]
-        kind = {"type": _checking(read, form) if at_once else read, "metavar": form.metavar}
         groups[option.group].add_argument(
-            f"--{option.name.replace('_', '-')}",
+            option_of(option.name),
             *option.command_line.flags,
             default=argparse.SUPPRESS if option.command_line.is_late else default,
             help=text.replace("%", "%%"),
-            **({"choices": form.choices} if form.choices else kind),
+            **_reading(option.command_line, form, at_once),
         )
+
+
+def _reading(command_line: CommandLine, form: Form, at_once: bool) -> dict[str, Any]:
+    """How argparse reads an option's value, as keywords of `add_argument`."""
+    read = _READERS[form.kind]
+    if form.takes_none and form.kind in (str, Path):
+        read = _or_none(read)
+    if form.choices:
+        return {"type": _checking(read, form), "metavar": f"{{{','.join(form.choices)}}}"}
+    reading: dict[str, Any] = {"type": _checking(read, form) if at_once else read, "metavar": form.metavar}
+    return {**reading, "action": _Collected} if command_line.is_repeatable else reading
+
+
+class _Collected(argparse.Action):
+    """The values of an option that may be given several times, as a list; its default is none of them."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*(before if before is not self.default else ()), values])
 
 
 def _checking(read: Callable[[str], Any], form: Form) -> Callable[[str], Any]:
@@ -200,7 +261,10 @@ def _checking(read: Callable[[str], Any], form: Form) -> Callable[[str], Any]:
         try:
             return form.convert("", read(text))
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{form.expected}, got {text!r}") from None
+            near = f"; {did_you_mean(text, form.choices)}" if did_you_mean(text, form.choices) else ""
+            raise argparse.ArgumentTypeError(f"{form.expected}, got {text!r}{near}") from None
+        except MaxWhisperError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
 
     return checked_value
 
@@ -209,6 +273,10 @@ def _true_or_false(text: str) -> bool:
     if text not in ("True", "False"):
         raise argparse.ArgumentTypeError(f"True or False, got {text!r}")
     return text == "True"
+
+
+def _or_none(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda text: None if text == "None" else read(text)
 
 
 def _number_or_none(text: str) -> float | None:
@@ -228,4 +296,5 @@ _READERS: dict[type, Callable[[str], Any]] = {
     float: _number_or_none,
     int: _whole_or_none,
     str: str,
+    Path: path_of,
 }

@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from max_whisper.errors import MaxWhisperError
+from max_whisper.checks import one_line
+from max_whisper.cli import streams
+from max_whisper.cli.wording import command_line_words
+from max_whisper.errors import DeviceError, MaxWhisperError, OptionError
 from max_whisper.progress import Step
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _STEP = "{task.description}"
-_UNEXPECTED_LENGTH = 300  # characters of an unexpected error; a compiler's complaint is pages long
+_UNEXPECTED_LENGTH = 303  # characters of an unexpected error; a compiler's complaint is pages long
 
 
 class ConsoleProgress:
@@ -32,8 +35,9 @@ class ConsoleProgress:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+            has_unicode = sys.stderr.encoding.lower().startswith("utf")
             columns = (
-                SpinnerColumn(),
+                SpinnerColumn("dots" if has_unicode else "line"),
                 TextColumn(_STEP, markup=False),
                 BarColumn(bar_width=30),
                 TextColumn("{task.fields[amount]}"),
@@ -75,12 +79,27 @@ class ConsoleProgress:
             self._task = None
 
     def text(self, line: str) -> None:
-        """Print a line of the result on standard output, at once."""
+        """Print a line on standard output, at once. Where nobody reads it, it is lost: files have it too."""
+        self._print(line)
+
+    def _print(self, text: str, end: str = "\n") -> None:
         if self._bars is not None and sys.stdout.isatty():
             # Above the bar, by the console that draws it: the same terminal.
-            self._bars.console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+            self._bars.console.print(text, end=end, markup=False, highlight=False, emoji=False, soft_wrap=True)
         else:
-            print(line, flush=True)
+            print(text, end=end, flush=True)
+
+    def result(self, line: str) -> None:
+        """As `text`, for work that is done for its output alone. Raises BrokenPipeError where the reader has gone."""
+        self.text(line)
+        streams.raise_if_gone(sys.stdout)
+
+    def document(self, text: str) -> None:
+        """Print a file's content on standard output: UTF-8, as in a file. Raises BrokenPipeError as `result`."""
+        if sys.stdout.isatty():
+            self._print(text, end="")
+        else:
+            streams.write_bytes(sys.stdout, text.encode("utf-8"))
 
     def complaint(self, line: str) -> None:
         """Print an error or a warning on standard error."""
@@ -110,8 +129,8 @@ def _amount(step: Step) -> str:
 def error_line(error: Exception) -> str:
     """An error on one line; of one that was not raised on purpose, its kind too."""
     text = " ".join(str(error).split())
+    if isinstance(error, OptionError | DeviceError):
+        return command_line_words(text)
     if isinstance(error, MaxWhisperError):
         return text
-    if len(text) > _UNEXPECTED_LENGTH:
-        text = f"{text[:_UNEXPECTED_LENGTH]}..."
-    return f"unexpected {type(error).__name__}: {text} (--debug shows where)"
+    return f"unexpected {type(error).__name__}: {one_line(text, _UNEXPECTED_LENGTH)} (--debug shows where)"

@@ -14,7 +14,7 @@ from max_whisper.diagnostics.comparison import Outcome, left_out
 from max_whisper.diagnostics.process import BackendFailedError
 from max_whisper.diagnostics.recordings import DEMO, Recording, recordings
 from max_whisper.diagnostics.screen import Row, Screen, comparison_table, output_console
-from max_whisper.options.parser import CommandParser
+from max_whisper.options.parser import CommandParser, path_of
 from max_whisper.runtime.devices import DEVICES
 
 PICTURE_WIDTH, PICTURE_HEIGHT = 118, 40  # characters
@@ -25,10 +25,15 @@ def run(arguments: Sequence[str], program: str = "max-whisper demo") -> int:
     parser = CommandParser(prog=program, description=__doc__)
     add = parser.add_argument
     add("files", nargs="*", metavar="FILE", help="recordings; FILE's name with .txt is its transcript, if it is there")
-    add("--model", default="nano", help="name, file or folder of a model, or random:NAME (default: %(default)s)")
+    add(
+        "--model",
+        default="nano",
+        type=path_of,
+        help="name, file or folder of a model, or random:NAME (default: %(default)s)",
+    )
     add("--backends", default=",".join(BACKENDS), metavar="LIST", help="default: %(default)s")
     add("--device", default="auto", choices=DEVICES, help="auto is the CPU, and the GPU if there is one")
-    add("--save-svg", metavar="FILE", help="save the last screen as a picture")
+    add("--save-svg", metavar="FILE", type=path_of, help="save the last screen as a picture")
     options = parser.parse_args(arguments)
 
     samples = recordings(options.files, DEMO)

@@ -20,7 +20,7 @@ from rich.table import Table
 from max_whisper.diagnostics.backends import resolve_model
 from max_whisper.diagnostics.screen import output_console
 from max_whisper.models.whisper.checkpoint import Checkpoint, load_checkpoint
-from max_whisper.options.parser import CommandParser
+from max_whisper.options.parser import CommandParser, path_of
 from max_whisper.progress import Progress, Step, silent
 from max_whisper.runtime.devices import DEVICES
 
@@ -224,7 +224,8 @@ def run(arguments: Sequence[str], program: str = "max-whisper parity") -> int:
     """Compare models; returns 0 where all are equal within the limits, otherwise 1."""
     parser = CommandParser(prog=program, description=__doc__)
     add = parser.add_argument
-    add("--model", action="append", help="name, file or folder, random:NAME or random:NAME:LAYERS (default: nano)")
+    models_help = "name, file or folder, random:NAME or random:NAME:LAYERS (default: nano)"
+    add("--model", action="append", type=path_of, help=models_help)
     add("--all", action="store_true", help=f"all layers of {', '.join(ALL_MODELS)}")
     add(
         "--device", default="cpu", choices=DEVICES, help="MAX's device; PyTorch stays on the CPU (default: %(default)s)"

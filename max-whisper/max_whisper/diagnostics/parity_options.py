@@ -19,7 +19,7 @@ from max_whisper.diagnostics.option_report import Report, differing, page, summa
 from max_whisper.diagnostics.sampling_parity import FIRST_TOKENS, compare_first_token
 from max_whisper.diagnostics.screen import output_console
 from max_whisper.errors import OptionError
-from max_whisper.options.parser import CommandParser
+from max_whisper.options.parser import CommandParser, path_of
 from max_whisper.progress import Step
 from max_whisper.runtime.devices import DEVICES
 
@@ -34,7 +34,7 @@ def run(arguments: Sequence[str], program: str = "max-whisper parity-options") -
     add("--cases", metavar="N,N", help="only the cases of these numbers, as on the page, and nothing that is drawn")
     add("--backend", default="max", choices=BACKENDS, help="what is compared (default: %(default)s)")
     add("--device", default="cpu", choices=DEVICES, help="MAX's; PyTorch stays on the CPU (default: %(default)s)")
-    add("--page", type=Path, metavar="FILE", help="write all of it as a page in Markdown")
+    add("--page", type=lambda text: Path(path_of(text)), metavar="FILE", help="write all of it as a page in Markdown")
     options = parser.parse_args(arguments)
     models = options.model or MODELS
     numbers = _numbers(options.cases)

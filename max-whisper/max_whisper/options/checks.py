@@ -17,10 +17,11 @@ _SPECIAL_TOKEN = re.compile(
 )
 
 
-def _language(name: str, value: Any) -> str:
+def _language(name: str, value: Any) -> str | None:
     if not isinstance(value, str):
         raise ValueError
-    return language_code(value)
+    # Other programs write so that the language is to be detected.
+    return None if value.strip().lower() == "auto" else language_code(value)
 
 
 def _temperature(name: str, value: Any) -> tuple[float, ...]:
@@ -86,10 +87,10 @@ def _characters(name: str, value: Any) -> str:
     return value
 
 
-LANGUAGE = Form("a code or a name", str, "LANGUAGE", _language)
+LANGUAGE = Form("a code, a name, or auto", str, "LANGUAGE", _language)
 TEMPERATURE = Form("a number of at least 0, or a list of them", float, "NUMBER", _temperature)
 CLIPS = Form("seconds as 'start,end,start,end' or a list of them", str, "LIST", _clip_timestamps)
-TOKEN_NUMBERS = Form("token numbers, -1 for the usual ones, or None", str, "LIST", _suppress_tokens)
+TOKEN_NUMBERS = Form("token numbers, -1 for the usual ones, or None", str, "LIST", _suppress_tokens, takes_none=True)
 PROMPT = Form("a string or token numbers", str, "TEXT", _text_or_tokens)
 PREFIX = Form("a string or token numbers", str, "TEXT", _prefix)
 HOTWORDS = Form("a string", str, "TEXT", _hotwords)

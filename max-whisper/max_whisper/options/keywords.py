@@ -32,7 +32,8 @@ class TranscribeKeywords(TypedDict, total=False):
     input_channels: int
     """Channels of raw samples, which alternate; needs input_format. The default is 1."""
     language: str | None
-    """Language spoken: a code (de) or an English name (German); None detects it. The default is None."""
+    """Language spoken: a code (de), a tag (de-AT) or an English name (German); None and auto detect it. The default is
+    None."""
     task: Literal["transcribe", "translate"]
     """The text to write: transcribe is in the language spoken, translate in English. The default is 'transcribe'."""
     multilingual: bool

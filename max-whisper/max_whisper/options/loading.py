@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from max_whisper.backends import BACKENDS, COMPUTE_TYPES
 from max_whisper.checks import Form, integer, word
-from max_whisper.definitions import FASTER, OPENAI, CommandLine, check_options, option
+from max_whisper.definitions import FASTER, OPENAI, CommandLine, Options, check_options, option
 from max_whisper.errors import OptionError
+from max_whisper.options.foreign_names import FOREIGN_LOADING_NAMES
 from max_whisper.runtime.devices import DEVICES, check_device_name
 
 DEFAULT_MODEL = "turbo"  # openai-whisper's command line has the same
@@ -24,6 +26,11 @@ _BOTH = (OPENAI, FASTER)
 def default_model() -> str:
     """The model where none is named: MAX_WHISPER_MODEL of the environment, else `turbo`."""
     return os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
+
+
+def without_network(asking: str) -> str:
+    """What takes the place of a model that cannot be downloaded. asking: how the demonstration model is asked for."""
+    return f"{asking} is a small demonstration model that comes with the package"
 
 
 def _model(name: str, value: Any) -> str | Path:
@@ -40,7 +47,7 @@ def _device(name: str, value: Any) -> str:
 
 
 @dataclass(frozen=True)
-class LoadOptions:
+class LoadOptions(Options):
     """The options of `load_model`, checked as the object is made: OptionError, or DeviceError for a device."""
 
     model: str | Path | None = option(  # noqa: RUF009
@@ -48,7 +55,7 @@ class LoadOptions:
         help="an official name (tiny, turbo), a .pt or .safetensors file, a Hugging Face folder or repository id; None "
         f"is {MODEL_VARIABLE} of the environment, else {DEFAULT_MODEL}",
         group=_MODEL,
-        form=Form("a name or a path", str, "MODEL", _model),
+        form=Form("a name or a path", Path, "MODEL", _model, takes_none=True),
         origin=_BOTH,
         command_line=CommandLine(
             help="an official name (tiny, turbo), a .pt or .safetensors file, a Hugging Face folder or repository id "
@@ -88,6 +95,11 @@ class LoadOptions:
         check_options(self)
         if self.compute_type in ("bfloat16", "int8") and self.backend != "max":
             raise OptionError(f"compute_type: backend {self.backend} computes in float32, got {self.compute_type!r}")
+
+    @classmethod
+    def elsewhere(cls) -> Mapping[str, str]:
+        """Names in other programs."""
+        return FOREIGN_LOADING_NAMES
 
     @property
     def chosen_model(self) -> str | Path:

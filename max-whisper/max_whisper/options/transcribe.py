@@ -56,11 +56,13 @@ class TranscribeOptions(ReadingOptions):
 
     language: str | None = option(
         None,
-        help="language spoken: a code (de) or an English name (German); None detects it",
+        help="language spoken: a code (de), a tag (de-AT) or an English name (German); None and auto detect it",
         group=_LANGUAGE,
         form=optional(LANGUAGE),
         origin=_BOTH,
-        command_line=CommandLine(help="language spoken: a code (de) or an English name (German); else it is detected"),
+        command_line=CommandLine(
+            help="language spoken: a code (de), a tag (de-AT) or an English name (German); else it is detected"
+        ),
     )
     task: Literal["transcribe", "translate"] = option(
         "transcribe",
@@ -346,12 +348,17 @@ class TranscribeOptions(ReadingOptions):
             raise OptionError(conflict)
 
     @classmethod
+    def elsewhere(cls) -> Mapping[str, str]:
+        """Names in other programs."""
+        return FOREIGN_NAMES
+
+    @classmethod
     def from_keywords(cls, keywords: Mapping[str, Any], options: TranscribeOptions | None = None) -> TranscribeOptions:
         """Options from keyword arguments, which come before the fields of `options`, and those before the defaults.
 
         Raises OptionError for a keyword that does not exist, with what takes its place or the nearest name.
         """
-        check_names(cls, keywords, FOREIGN_NAMES)
+        check_names(cls, keywords)
         if options is None:
             return cls(**keywords)
         if not isinstance(options, cls):

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeAlias
 
 from max_whisper.checks import integer, optional, truth
-from max_whisper.definitions import OPENAI, check_names, check_options, option
+from max_whisper.definitions import OPENAI, Options, check_options, option
 from max_whisper.errors import OptionError
 from max_whisper.results.segment import Segment, Word
 
@@ -44,7 +44,7 @@ _Cue: TypeAlias = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class SubtitleOptions:
+class SubtitleOptions(Options):
     """How words become the lines and cues of subtitles, in srt and vtt; the other formats have no lines to shape.
 
     A limit is checked as the object is made: OptionError for one below 1.
@@ -85,7 +85,6 @@ class SubtitleOptions:
     @classmethod
     def from_keywords(cls, keywords: Mapping[str, Any]) -> SubtitleOptions:
         """Options from keyword arguments. Raises OptionError, with the nearest name, for one that does not exist."""
-        check_names(cls, keywords)
         return cls(**keywords)
 
     @property

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from max.graph import DeviceRef
 
 DEVICES = ("auto", "cpu", "gpu")
+# What other programs call a GPU, without the number that may follow.
+_NAMES_OF_GPUS = ("cuda", "rocm", "hip", "mps", "metal")
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,9 @@ class Device:
 def check_device_name(name: str) -> None:
     """Raises DeviceError for a name that is not one of DEVICES."""
     if name not in DEVICES:
-        raise DeviceError(f"unknown device {name!r}: choose one of {', '.join(DEVICES)}")
+        is_gpu = isinstance(name, str) and name.lower().partition(":")[0] in _NAMES_OF_GPUS
+        hint = "a GPU is called gpu here" if is_gpu else f"choose one of {', '.join(DEVICES)}"
+        raise DeviceError(f"unknown device {name!r}: {hint}")
 
 
 def select_device(name: str = "auto") -> Device:

@@ -4,6 +4,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import count
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from max_whisper.models.whisper.tokenizer import get_tokenizer
 from max_whisper.options import TranscribeOptions
 from max_whisper.options.transcribe import DEFAULT_BATCH_SIZE
 from max_whisper.progress import Progress, Step, silent
-from max_whisper.results import Segment, Transcription
+from max_whisper.results import RecordingEvent, Segment, Transcription
 from max_whisper.transcription.batching import Batch, Event
 from max_whisper.transcription.longform import LongForm, RecordingResult
 
@@ -132,29 +133,52 @@ class ChunkedTranscription:
         return Step("transcribing", n_samples // SAMPLE_RATE, None if total is None else total // SAMPLE_RATE, "s")
 
 
-def transcribe_recordings(
+def stream_recordings(
     model: SpeechModel,
     audios: Iterable[Audio],
     options: TranscribeOptions,
     batch_size: int,
     progress: Progress,
-) -> Iterator[Transcription | MaxWhisperError]:
-    """What becomes of each recording, in order: its transcription or the error that ended it.
+) -> Iterator[RecordingEvent]:
+    """What becomes of recordings, several at a time, as it comes; the events of one recording are in order.
 
     options: resolved for the model. batch_size: recordings at a time.
     """
-
-    def opening(audio: Audio) -> Callable[[], LongForm]:
-        reading = options.of_one_among_many(isinstance(audio, np.ndarray))
-        return lambda: long_form(model, open_samples(audio, reading), options, silent)
-
+    opened: dict[int, LongForm] = {}
     segments: dict[int, list[Segment]] = defaultdict(list)
-    for number, event in in_order(Batch(model, options, batch_size).run(map(opening, audios))):
+
+    def opening(number: int, audio: Audio) -> Callable[[], LongForm]:
+        reading = options.of_one_among_many(isinstance(audio, np.ndarray))
+
+        def open_recording() -> LongForm:
+            opened[number] = long_form(model, open_samples(audio, reading), options, silent)
+            return opened[number]
+
+        return open_recording
+
+    n_done = 0
+    for number, event in Batch(model, options, batch_size).run(map(opening, count(), audios)):
         if isinstance(event, Segment):
             segments[number].append(event)
+            yield RecordingEvent(number, event, opened[number].language or "en")
             continue
-        progress(Step("transcribing", number + 1, None, "recordings"))
-        yield event if isinstance(event, MaxWhisperError) else _transcription(event, segments.pop(number, []))
+        opened.pop(number, None)
+        so_far = segments.pop(number, [])
+        n_done += 1
+        progress(Step("transcribing", n_done, None, "recordings"))
+        yield RecordingEvent(number, event if isinstance(event, MaxWhisperError) else _transcription(event, so_far))
+
+
+def outcomes(events: Iterable[RecordingEvent]) -> Iterator[Transcription | MaxWhisperError]:
+    """What becomes of each recording in the end, in their order; what comes early waits."""
+    early: dict[int, Transcription | MaxWhisperError] = {}
+    current = 0
+    for event in events:
+        if isinstance(event.content, Transcription | MaxWhisperError):
+            early[event.number] = event.content
+        while current in early:
+            yield early.pop(current)
+            current += 1
 
 
 def long_form(model: SpeechModel, source: SampleSource, options: TranscribeOptions, progress: Progress) -> LongForm:

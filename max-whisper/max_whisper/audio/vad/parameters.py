@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -87,6 +87,10 @@ class VadParameters:
         origin=(FASTER,),
     )
 
+    def __new__(cls, *_: Any, **keywords: Any) -> VadParameters:
+        _check_names(keywords)
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         for definition in options_of(VadParameters):
             value = getattr(self, definition.name)
@@ -116,13 +120,9 @@ class VadParameters:
         defaults = cls() if defaults is None else defaults
         if value is None:
             return defaults
-        names = [definition.name for definition in options_of(cls)]
         if not isinstance(value, Mapping):
             raise OptionError(f"vad_parameters: a dictionary, such as {{'threshold': 0.6}}, or None, got {value!r}")
-        for name in value:
-            if name not in names:
-                hint = did_you_mean(name, names) or f"available are {', '.join(names)}"
-                raise OptionError(f"vad_parameters: no field {name!r}; {hint}")
+        _check_names(value)
         return replace(defaults, **value)
 
     def at_most(self, seconds: float) -> VadParameters:
@@ -135,6 +135,15 @@ class VadParameters:
     def end_threshold(self) -> float:
         """The probability below which a frame ends speech."""
         return max(self.threshold - 0.15, 0.01) if self.neg_threshold is None else self.neg_threshold
+
+
+def _check_names(fields: Iterable[str]) -> None:
+    """Raises OptionError, with the nearest name, for a field that does not exist."""
+    names = [definition.name for definition in options_of(VadParameters)]
+    for name in fields:
+        if name not in names:
+            hint = did_you_mean(name, names) or f"available are {', '.join(names)}"
+            raise OptionError(f"vad_parameters: no field {name!r}; {hint}")
 
 
 def _wrong(name: str, expected: str, value: object) -> OptionError:

@@ -1,5 +1,7 @@
 """The languages of Whisper's vocabulary, and the names by which they may be given."""
 
+import re
+
 from max_whisper.checks import did_you_mean
 from max_whisper.errors import OptionError
 
@@ -126,17 +128,42 @@ LANGUAGE_ALIASES = {
 
 _CODE_OF_NAME = {**{name: code for code, name in LANGUAGES.items()}, **LANGUAGE_ALIASES}
 
+# ISO's codes of languages that Whisper's vocabulary has under another code.
+_OTHER_CODES = {
+    "cmn": "zh",
+    "fil": "tl",
+    "in": "id",
+    "iw": "he",
+    "ji": "yi",
+    "jv": "jw",
+    "mo": "ro",
+    "nb": "no",
+}
+
+# A language tag (BCP 47) or a locale (POSIX): en-US, zh-Hant-TW, es-419, zh-yue, pt_BR.UTF-8, de_DE@euro.
+_TAG = re.compile(
+    r"(?P<language>[a-z]{2,3})([-_](?P<extension>cmn|yue))?"
+    r"([-_](arab|armn|beng|cyrl|deva|geor|grek|guru|hans|hant|hebr|jpan|kore|latn|mong|thai))?"
+    r"([-_]([a-z]{2}|\d{3}))?(\.[\w-]+)?(@\w+)?"
+)
+
 
 def language_code(language: str) -> str:
-    """The code of a language given by code or English name, in any case.
+    """The code of a language given by code, English name, tag (pt-BR) or locale (pt_BR.UTF-8), in any case.
 
-    Raises OptionError, with the nearest names, where Whisper has no such language.
+    Of a tag the language alone counts: Whisper has no dialects. Raises OptionError, with the nearest names, where
+    Whisper has no such language.
     """
     key = language.strip().lower()
     if key in LANGUAGES:
         return key
     if key in _CODE_OF_NAME:
         return _CODE_OF_NAME[key]
+    if tag := _TAG.fullmatch(key):
+        code = tag["extension"] or tag["language"]
+        code = _OTHER_CODES.get(code, code)
+        if code in LANGUAGES:
+            return code
     known = [*_CODE_OF_NAME, *LANGUAGES]
     hint = did_you_mean(key, known, count=2) or "give a code such as 'en' or a name such as 'english'"
     raise OptionError(f"language: Whisper has no language {language!r}; {hint}")
