@@ -45,6 +45,7 @@ def load_audio(source: Audio, sample_rate: int | None = None) -> Samples:
 
     A file equals what `whisper.audio.load_audio` gives for it, sample for sample where the `ffmpeg` program there has
     the same libraries as PyAV here: the same stream is chosen, mixed to one channel, resampled and rounded to 16 bits.
+    But where its sound starts late, or there is a gap in its time stamps, there is silence.
     Of several audio streams it is the default one, then the one with the most channels, then the first.
 
     Args:
