@@ -111,8 +111,9 @@ class Transcriber(ABC):
         """Transcribe a whole recording.
 
         Args:
-            audio: the path of a file that FFmpeg's libraries can read; or a file object opened in binary mode, read
-                from where it stands; or samples [n] of one channel, float32 or float64 in [-1, 1] or int16.
+            audio: the path of a file that FFmpeg's libraries can read, or its http(s) address; or a file object opened
+                in binary mode, read from where it stands; or samples [n] of one channel, float32 or float64 in [-1, 1]
+                or int16.
             progress: called with a `progress.Step` as the work advances, in seconds of the recording.
             options: options as an object, which can be checked once and used often.
             keywords: single options, the fields of `TranscribeOptions`. They come before `options`, and `options`

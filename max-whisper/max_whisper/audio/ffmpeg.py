@@ -81,7 +81,7 @@ def decoded(
     except (av.error.FFmpegError, OSError) as error:
         state.failure = error
     if not has_samples:
-        if isinstance(state.failure, PermissionError):
+        if isinstance(file, str) and isinstance(state.failure, PermissionError):
             raise AudioError(not_permitted(name)) from state.failure
         if isinstance(state.failure, AudioError):
             raise state.failure

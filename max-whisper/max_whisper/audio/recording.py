@@ -5,11 +5,9 @@ The sample values are those of openai-whisper (whisper/audio.py).
 
 from __future__ import annotations
 
-import inspect
 import io
 import os
 import stat
-import warnings
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
@@ -27,7 +25,7 @@ from max_whisper.audio.ffmpeg import decoded, not_permitted, resampled_blocks
 from max_whisper.audio.foreign_file import ForeignFile
 from max_whisper.audio.reading import ReadingOptions
 from max_whisper.audio.url import is_url, no_such_file, opened_url, shown_url
-from max_whisper.errors import AudioError, OptionError
+from max_whisper.errors import AudioError, OptionError, warn
 
 Audio = str | Path | IO[bytes] | np.ndarray  # what a recording may be given as
 Samples = NDArray[np.float32]  # [n] in [-1, 1] at 16 kHz, mono
@@ -56,8 +54,9 @@ def load_audio(
 
     A file equals what `whisper.audio.load_audio` gives for it, sample for sample where the `ffmpeg` program there has
     the same libraries as PyAV here: the same stream is chosen, mixed to one channel, resampled and rounded to 16 bits.
-    Of several audio streams it is the default one, then the one with the most channels, then the first. Only a
-    commentary or a description of the picture is left where there is another stream.
+    But where its sound starts late, or there is a gap in its time stamps, there is silence. Of several audio streams
+    it is the default one, then the one with the most channels, then the first. Only a commentary or a description of
+    the picture is left where there is another stream.
 
     Args:
         source: the path of an audio or video file; or its address, which begins with http:// or https://; or a file
@@ -171,7 +170,7 @@ class _ArrayRecording(Recording):
         self._rate = sample_rate
         doubt = check_array(array, _BLOCK)
         if doubt is not None:
-            _warn(doubt)
+            warn(doubt, AudioWarning)
         if self._rate == SAMPLE_RATE and len(array) >= N_FFT:
             self.length = len(array)
 
@@ -208,12 +207,12 @@ class _FileRecording(Recording):
     def _warn_of_damage(self, damage: str) -> None:
         if not self._has_warned:
             self._has_warned = True
-            _warn(damage)
+            warn(damage, AudioWarning)
 
     def _warn_of_samples(self, doubt: str) -> None:
         if doubt not in self._noticed:
             self._noticed.add(doubt)
-            _warn(doubt)
+            warn(doubt, AudioWarning)
 
 
 class _DiskRecording(_FileRecording):
@@ -392,11 +391,3 @@ def _to_float32(block: NDArray[Any]) -> Samples:
     scaled = block.astype(np.float32)
     scaled /= 32768.0
     return scaled
-
-
-def _warn(message: str) -> None:
-    """Warn in the name of the line outside this package that asked for the recording."""
-    level, frame = 1, inspect.currentframe()
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]:
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, AudioWarning, stacklevel=level)
