@@ -45,7 +45,7 @@ def test_the_segments_so_far_are_written(recording: Path, tmp_path: Path, number
     process = start([*program(tmp_path, after=WAITING), "transcribe", str(recording), "-o", str(folder)])
     wait_for(process, "waiting")
     process.send_signal(number)
-    output, error = process.communicate(timeout=60)
+    output, error = process.communicate()
     assert process.returncode == SIGNALS[number]
     assert output.splitlines()[1:] == ["[00:00.000 --> 00:01.000]  one", "[00:01.000 --> 00:02.000]  two"]
     assert names(folder) == sorted([*(f"talk.v2.{format}.partial" for format in FORMATS), "talk.v2.srt"])
@@ -57,7 +57,7 @@ def test_the_segments_so_far_are_written(recording: Path, tmp_path: Path, number
     assert last == "max-whisper: interrupted"
     # A whole run takes the place of what was unfinished.
     process = start([*program(tmp_path), "transcribe", str(recording), "-o", str(folder)])
-    process.communicate(timeout=60)
+    process.communicate()
     assert process.returncode == 0
     assert names(folder) == [f"talk.v2.{format}" for format in FORMATS]
 
@@ -70,7 +70,7 @@ def test_native_code_that_does_not_heed_a_signal(recording: Path, tmp_path: Path
     process = start([*command, "transcribe", str(recording), "-o", str(folder), "-f", "srt"])
     wait_for(process, "waiting")
     process.send_signal(number)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate()
     assert process.returncode == SIGNALS[number]
     assert names(folder) == ["talk.v2.srt.partial"]
     assert error.splitlines()[-1] == "max-whisper: interrupted"
@@ -98,7 +98,7 @@ def test_nothing_said_is_nothing_written(recording: Path, tmp_path: Path) -> Non
     process = start([*program(tmp_path, (), after=WAITING), "transcribe", str(recording), "-o", str(folder)])
     wait_for(process, "waiting")
     process.send_signal(signal.SIGTERM)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate()
     assert (process.returncode, error) == (143, "max-whisper: interrupted\n")
     assert names(folder) == []
 
@@ -114,7 +114,7 @@ def test_a_signal_that_is_ignored_stays_ignored(recording: Path, tmp_path: Path)
     wait_for(process, "waiting")
     process.send_signal(signal.SIGHUP)
     gate.touch()
-    process.communicate(timeout=60)
+    process.communicate()
     assert process.returncode == 0
     assert names(tmp_path / "out") == [f"talk.v2.{format}" for format in FORMATS]
 
@@ -125,7 +125,7 @@ def test_an_error_in_the_middle_loses_nothing_either(recording: Path, tmp_path: 
     command = program(tmp_path, after="if 'talk' in audio: raise AudioError('it was removed')")
     folder = tmp_path / "out"
     process = start([*command, "transcribe", str(recording), str(second), "-f", "txt", "-o", str(folder)])
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate()
     assert process.returncode == 1
     assert error.splitlines()[0] == "max-whisper: error: it was removed"
     assert names(folder) == ["second.txt", "talk.v2.txt.partial"]
@@ -137,7 +137,7 @@ def test_what_would_have_been_printed_is_printed(recording: Path, tmp_path: Path
     process = start(command)
     wait_for(process, "waiting")
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate()
     assert (process.returncode, output) == (130, "one\ntwo\n")
 
 
@@ -149,7 +149,7 @@ def test_several_recordings_at_once(recording: Path, tmp_path: Path) -> None:
     process = start([*command, "-f", "txt", "-o", str(folder)])
     wait_for(process, "waiting")
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate()
     assert process.returncode == 130
     assert names(folder) == ["second.txt.partial", "talk.v2.txt.partial"]
     assert {path.read_text() for path in folder.iterdir()} == {"one\ntwo\n"}
@@ -183,7 +183,7 @@ def test_worker_processes(recording: Path, tmp_path: Path, number: signal.Signal
         os.killpg(process.pid, number)
     else:
         process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate()
     assert process.returncode == SIGNALS[number]
     assert names(folder) == ["done.txt", "talk.v2.txt.partial", "waiting.txt.partial"]
     assert {path.read_text() for path in folder.iterdir()} == {"one\ntwo\n"}
@@ -191,22 +191,22 @@ def test_worker_processes(recording: Path, tmp_path: Path, number: signal.Signal
 
 
 def test_a_real_model(tmp_path: Path) -> None:
-    """nano on 20 minutes of speech: what was printed is what is written, and the beginning of the whole."""
+    """nano on five minutes of speech: what was printed is what is written, and the beginning of the whole."""
     once = (load_audio(SAMPLES / "one_day.flac") * 32767).astype(np.int16)
     path = tmp_path / "long.wav"
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(16_000)
-        file.writeframes(np.tile(once, 20).tobytes())
+        file.writeframes(np.tile(once, 5).tobytes())
     options = ["--model", "nano", "--device", "cpu", "--beam-size", "None", "-f", "txt", "-o", str(tmp_path / "out")]
     process = start([sys.executable, "-m", "max_whisper", "transcribe", str(path), *options])
     assert process.stdout is not None
     printed = [process.stdout.readline() for _ in range(4)]
     process.send_signal(signal.SIGTERM)
-    rest, _ = process.communicate(timeout=60)
-    assert process.returncode == 143
-    lines = [line.partition("]  ")[2] for line in [*printed[1:], *rest.splitlines(keepends=True)]]
+    printed += process.stdout.readlines()
+    assert process.wait() == 143
+    lines = [line.partition("]  ")[2] for line in printed[1:]]
     written = (tmp_path / "out" / "long.txt.partial").read_text()
     assert written.startswith("".join(lines))
     assert len(written.splitlines()) - len(lines) in (0, 1)  # of a line that was being printed
@@ -237,7 +237,7 @@ def test_ctrl_c_is_130(recording: Path, tmp_path: Path, work: str) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "loading\n"
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate()
     assert process.returncode == 130
     assert error.splitlines() == ["max-whisper: interrupted"]
 

@@ -95,9 +95,13 @@ def test_a_reader_that_has_gone(recording: Path, tmp_path: Path, reader: str) ->
 def test_a_reader_that_has_gone_ends_work_that_is_done_for_its_output(recording: Path, tmp_path: Path) -> None:
     heard = tmp_path / "heard"
     noting = (
+        "import select\n"
         "def note():\n"
+        f"    if os.path.exists({str(heard)!r}):\n"
+        "        output = select.poll()\n"
+        "        output.register(1, select.POLLERR)\n"
+        "        output.poll()  # until the reader has gone\n"
         f"    open({str(heard)!r}, 'a').write('x')\n"
-        "    time.sleep(0.3)\n"
         "Model.detect_language = lambda *_, **__: (note(), {'en': 0.9, 'de': 0.1, 'fr': 0})\n"
     )
     files = []
@@ -106,19 +110,18 @@ def test_a_reader_that_has_gone_ends_work_that_is_done_for_its_output(recording:
         Path(files[-1]).write_bytes(recording.read_bytes())
     done = shell([*program(tmp_path, first=noting), "language", *files], "| head -n 1")
     assert (done.returncode, done.stderr) == (141, b"")
-    assert len(heard.read_text()) < 8
+    assert heard.read_text() == "xx"
     command = program(tmp_path, TEXTS, after="note()", first=noting)
     heard.unlink()
     done = shell([*command, "transcribe", *files, "-f", "txt", "-o", "-"], "| head -n 1")
     assert (done.returncode, done.stderr) == (141, b"")
-    assert len(heard.read_text()) < 8
+    assert heard.read_text() == "xx"
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
         ["models"],
-        ["--version"],
         ["transcribe", "--help"],
         ["language", "NAME.wav"],
         ["compile", "é"],
@@ -129,7 +132,7 @@ def test_a_reader_that_has_gone_ends_work_that_is_done_for_its_output(recording:
 )
 @pytest.mark.parametrize(
     ("redirection", "status"),
-    [("", 0), (">&-", 0), ("2>&-", 0), (">&- 2>&-", 0), pytest.param("> /dev/full", 1, marks=FULL)],
+    [("", 0), (">&-", 0), ("2>&-", 0), pytest.param("> /dev/full", 1, marks=FULL)],
 )
 def test_every_command(recording: Path, tmp_path: Path, arguments: list[str], redirection: str, status: int) -> None:
     """In ASCII, with a letter that it does not have in what is printed."""
