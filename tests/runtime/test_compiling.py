@@ -18,7 +18,7 @@ from max_whisper.models.whisper.compiled import compile_ahead, load_fused_graphs
 from max_whisper.models.whisper.graphs import fused, whisper
 from max_whisper.progress import Step
 from max_whisper.runtime import compiling, devices
-from max_whisper.runtime.compiling import cache_key
+from max_whisper.runtime.compiling import GraphRecipe, compiled_entry
 from max_whisper.runtime.devices import Device, select_device
 from max_whisper.runtime.kernels import KERNELS
 
@@ -39,7 +39,11 @@ def compiled_file() -> Path:
     nano = load_checkpoint("nano")
     load_graphs(nano, CPU)
     recipe = compiled.graph_recipe(nano, CPU, every_layer=False)
-    return compiling.compiled_dir() / f"{cache_key(CPU, recipe)}.mef"
+    return compiled_entry(CPU, recipe).path
+
+
+def cache_key(device: Device, recipe: GraphRecipe) -> str:
+    return compiled_entry(device, recipe).name
 
 
 def test_a_second_start_compiles_nothing(
@@ -56,17 +60,47 @@ def test_a_second_start_compiles_nothing(
     assert messages == ["loading the model"]
 
 
-def test_a_damaged_file_is_compiled_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, messages: list[str], progress: Callable[[Step], None]
+def flip_a_bit(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:1000], flip_a_bit, lambda content: b""])
+def test_a_damaged_file_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, messages: list[str], damage: Callable[[bytes], bytes]
 ) -> None:
+    """Cut short, one bit of machine code changed, and empty."""
     whole = compiled_file()
+    copied = shutil.copytree(whole.parent, tmp_path / whole.parent.name)
     monkeypatch.setattr(compiling, "compiled_dir", lambda: tmp_path)
-    damaged = tmp_path / whole.name
-    damaged.write_bytes(whole.read_bytes()[:1000])
-    load_graphs(load_checkpoint("nano"), CPU, progress)
-    assert messages[0].startswith("compiling the encoder and the decoder for this CPU")
-    assert damaged.stat().st_size > 1000
-    assert [path.name for path in tmp_path.iterdir()] == [whole.name]  # nothing half-written beside it
+    damaged = copied / whole.name
+    damaged.write_bytes(damage(whole.read_bytes()))
+    nano = load_checkpoint("nano")
+    graphs = compiled.graph_recipe(nano, CPU, every_layer=False)
+
+    class Session:
+        """In place of a compile, which takes a minute."""
+
+        def compile(self, *_: object, **__: object) -> object:
+            return self
+
+        def export_mef(self, path: Path) -> None:
+            path.write_bytes(whole.read_bytes())
+
+    session = Session()
+    monkeypatch.setattr(whisper, "build_graphs", lambda *_, **__: None)
+    made, path = compiling.compile_graphs(
+        session,
+        CPU,
+        graphs,
+        lambda step: messages.append(step.message),
+    )
+    assert made is session
+    assert path == damaged
+    assert damaged.read_bytes() == whole.read_bytes()
+    assert messages == ["compiling the encoder and the decoder for this CPU, once, about a minute"]
+    visible = [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")]
+    assert visible == [copied.name]  # nothing half-written beside it
 
 
 def test_compiling_ahead_reads_no_weights_and_is_what_loading_reads(

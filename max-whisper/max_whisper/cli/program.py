@@ -20,6 +20,7 @@ from typing import NoReturn
 
 from max_whisper.cli import commands
 from max_whisper.cli.arguments import WrongOptionError, parse
+from max_whisper.cli.cache import cache
 from max_whisper.cli.console import error_line
 from max_whisper.errors import DownloadError, MaxWhisperError, OptionError
 
@@ -87,6 +88,7 @@ def _run_command(arguments: list[str]) -> int:
         "language": commands.language,
         "compile": commands.compile_ahead,
         "models": commands.models,
+        "cache": cache,
     }
     return by_name[values.pop("command")](**values)
 

@@ -1,6 +1,7 @@
 """Hugging Face models: a folder that `save_pretrained` wrote, or a repository that holds one."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from max_whisper.models.whisper.checkpoint.native import alignment_array
 from max_whisper.models.whisper.checkpoint.shapes import check_tensors, expected_shapes, read_dims
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.progress import Progress, Step
+from max_whisper.runtime.file_digests import SeenFile
 
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -115,7 +117,9 @@ def load_folder(folder: Path, name: str | None = None) -> Checkpoint:
     """
     config = _read_json(folder / "config.json", f"{folder}: a folder without config.json; give a Hugging Face model")
     dims = _read_config(folder / "config.json", config)
-    stored, prefix = _open_tensors(folder)
+    files = _weight_files(folder)
+    seen = tuple(SeenFile.see(file) for file in files)
+    stored, prefix = _open_tensors(files)
     names = {name: prefix + huggingface_name(name) for name in expected_shapes(dims)}
     _drop_tied_output(folder, stored, names["decoder.token_embedding.weight"])
     if names[_ENCODER_POSITIONS] not in stored:
@@ -126,7 +130,7 @@ def load_folder(folder: Path, name: str | None = None) -> Checkpoint:
         {names[name]: shape for name, shape in expected_shapes(dims).items()},
     )
     weights = Weights({name: stored[names[name]] for name in names})
-    return Checkpoint(name or folder.resolve().name, folder, dims, weights, _alignment_heads(folder, dims))
+    return Checkpoint(name or folder.resolve().name, folder, seen, dims, weights, _alignment_heads(folder, dims))
 
 
 def sinusoids(length: int, channels: int, max_timescale: float = 10000.0) -> np.ndarray:
@@ -172,13 +176,13 @@ def _read_config(path: Path, config: dict[str, Any]) -> ModelDimensions:
     return dims
 
 
-def _open_tensors(folder: Path) -> tuple[dict[str, StoredTensor], str]:
-    """The folder's tensors under their stored names, and what stands before each name.
+def _open_tensors(files: Sequence[Path]) -> tuple[dict[str, StoredTensor], str]:
+    """The tensors of the files under their stored names, and what stands before each name.
 
     A model with its language-model head is saved with `model.` before the names, one without it bare.
     """
     stored: dict[str, StoredTensor] = {}
-    for path in _weight_files(folder):
+    for path in files:
         stored.update(open_safetensors(path)[0] if path.suffix == ".safetensors" else _open_bin(path))
     return stored, "model." if any(name.startswith("model.") for name in stored) else ""
 

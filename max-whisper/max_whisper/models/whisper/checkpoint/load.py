@@ -90,7 +90,7 @@ def load_outline(model: str | Path, progress: Progress | None = None) -> Checkpo
     tensors = {
         name: StoredTensor(np.broadcast_to(zero, shape)) for name, shape in expected_shapes(official.dims).items()
     }
-    return Checkpoint(model, Path(), official.dims, Weights(tensors), np.array(official.alignment_heads, np.int64))
+    return Checkpoint(model, Path(), (), official.dims, Weights(tensors), np.array(official.alignment_heads, np.int64))
 
 
 def _existing_path(model: str | Path) -> Path | None:
