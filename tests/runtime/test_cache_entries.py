@@ -12,15 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from max_whisper.errors import CheckpointError
 from max_whisper.models.whisper.checkpoint import Checkpoint, load_checkpoint, write_native
+from max_whisper.models.whisper.checkpoint.huggingface import huggingface_name
 from max_whisper.models.whisper.compiled import packed_file
 from max_whisper.models.whisper.graphs.packing import Packing
 from max_whisper.progress import Step, silent
 from max_whisper.runtime.cache_contents import ABOUT, contents
 from max_whisper.runtime.cache_entries import EntryRecipe, cached
 from max_whisper.runtime.packed_weights import PackedArray, PackedFile, packed_weights
+from tests.models.whisper.checkpoint.sizes import huggingface_sizes
 
 PACKING = Packing.of("int8", is_float16=True, has_amx=False)
 
@@ -92,6 +95,70 @@ def test_the_same_weights_are_packed_once(model: Path, change: Callable[[Path], 
     assert pack(model) == 1
     before = packs()[0].stat().st_mtime_ns
     assert pack(change(model)) == 1
+    assert packs()[0].stat().st_mtime_ns == before
+
+
+@pytest.fixture
+def folder(tmp_path: Path, nano: Checkpoint) -> Path:
+    """The same model as a Hugging Face folder, with files in it that nobody reads."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    tensors = {f"model.{huggingface_name(name)}": nano.weights.stored(name) for name in nano.weights}
+    save_file(tensors, folder / "model.safetensors")
+    sizes = huggingface_sizes(nano.dims)
+    config = {"model_type": "whisper", **sizes, "activation_function": "gelu", "scale_embedding": False}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "README.md").write_text("A model.")
+    return folder
+
+
+def readme_touched(folder: Path) -> Path:
+    os.utime(folder / "README.md", (0, 0))
+    return folder
+
+
+def state_of_training_added(folder: Path) -> Path:
+    (folder / "optimizer.pt").write_bytes(bytes(1000))
+    return folder
+
+
+def config_written_again(folder: Path) -> Path:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "use_cache": False}, indent=2))
+    return folder
+
+
+def weights_touched(folder: Path) -> Path:
+    touched(folder / "model.safetensors")
+    return folder
+
+
+def folder_renamed(folder: Path) -> Path:
+    return folder.rename(folder.with_name("renamed"))
+
+
+def in_the_cache_of_the_hub(folder: Path) -> Path:
+    """There, files are links to others that are named by their content."""
+    blob = (folder / "model.safetensors").rename(folder.parent / "blob")
+    (folder / "model.safetensors").symlink_to(blob)
+    return folder
+
+
+FOLDER_CHANGES = [
+    readme_touched,
+    state_of_training_added,
+    config_written_again,
+    weights_touched,
+    folder_renamed,
+    in_the_cache_of_the_hub,
+]
+
+
+@pytest.mark.parametrize("change", FOLDER_CHANGES)
+def test_a_folder_of_the_same_weights_is_packed_once(folder: Path, change: Callable[[Path], Path]) -> None:
+    assert pack(folder) == 1
+    before = packs()[0].stat().st_mtime_ns
+    assert pack(change(folder)) == 1
     assert packs()[0].stat().st_mtime_ns == before
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from max_whisper.errors import CheckpointError
-from max_whisper.runtime.cache_folder import MAX_VARIABLE, cache_dir, give_max_a_folder, is_temporary
+from max_whisper.runtime import cache_folder
+from max_whisper.runtime.cache_folder import MAX_VARIABLE, cache_dir, fallback_notice, give_max_a_folder
 
 NOBODY = 65533  # a user whom no system knows
 
@@ -21,6 +22,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(cache_folder, "_is_told", False)
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ def test_with_a_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert cache_dir() == tmp_path / "xdg" / "max-whisper"
     monkeypatch.setenv("MAX_WHISPER_CACHE", "~/mine")
     assert cache_dir() == tmp_path / "home" / "mine"
-    assert not is_temporary()
+    assert fallback_notice() is None
     monkeypatch.delenv("MAX_WHISPER_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(sys, "platform", "darwin")
@@ -78,13 +80,15 @@ def test_an_unknown_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     folder = cache_dir()
     assert folder == tmp_path / f"max-whisper-{os.getuid()}"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert is_temporary()
+    notice = f"there is no home folder that can be written to: the cache is {folder}; MAX_WHISPER_CACHE names another"
+    assert fallback_notice() == notice
+    assert fallback_notice() is None  # it is told once
     monkeypatch.setenv("MAX_WHISPER_CACHE", "~/mine")
     with pytest.raises(CheckpointError, match="MAX_WHISPER_CACHE: '~/mine' is in no home folder that is known"):
         cache_dir()
     monkeypatch.setenv("MAX_WHISPER_CACHE", str(tmp_path / "mine"))
     assert cache_dir() == tmp_path / "mine"
-    assert not is_temporary()
+    assert fallback_notice() is None
 
 
 @pytest.mark.parametrize("home", ["/dev/null", "/proc/version/home", "FILE", "FILE/home"])

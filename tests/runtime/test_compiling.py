@@ -103,6 +103,25 @@ def test_a_damaged_file_is_made_again(
     assert visible == [copied.name]  # nothing half-written beside it
 
 
+def test_a_disk_that_is_full_when_graphs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is the one that MAX 26.7 raised on a file system of 900 kB."""
+
+    class Session:
+        def compile(self, *_: object, **__: object) -> object:
+            return self
+
+        def export_mef(self, path: Path) -> None:
+            path.write_bytes(b"half")
+            raise ValueError("available space in disk less than requested size")
+
+    monkeypatch.setattr(compiling, "compiled_dir", lambda: tmp_path)
+    monkeypatch.setattr(whisper, "build_graphs", lambda *_, **__: None)
+    graphs = compiled.graph_recipe(load_checkpoint("nano"), CPU, every_layer=False)
+    with pytest.raises(CheckpointError, match=r"cannot write .* \(available space .*MAX_WHISPER_CACHE$"):
+        compiling.compile_graphs(Session(), CPU, graphs)
+    assert [path for path in tmp_path.rglob("*") if path.suffix != ".lock"] == []
+
+
 def test_compiling_ahead_reads_no_weights_and_is_what_loading_reads(
     monkeypatch: pytest.MonkeyPatch, messages: list[str], progress: Callable[[Step], None]
 ) -> None:

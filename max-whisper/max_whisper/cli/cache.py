@@ -32,12 +32,12 @@ _SMALL = ("digests", "temporary")  # shown as one line each
 
 def cache(verify: bool, clear: bool, all: bool, **_: Any) -> int:
     """`max-whisper cache`: prints what is kept; returns the exit status."""
-    from max_whisper.models.whisper.checkpoint.official import OFFICIAL_MODELS
+    from max_whisper.backends.factory import known_models
     from max_whisper.runtime.cache_contents import contents
 
     if all and not clear:
         raise WrongOptionError("--all: it is for --clear; add that")
-    downloads = {f"{model.name}.pt": model.sha256 for model in OFFICIAL_MODELS.values()}
+    downloads = {model.file.name: model.sha256 for model in known_models() if model.file and model.sha256}
     if clear:
         return _clear(contents(), downloads if all else {})
     if verify:

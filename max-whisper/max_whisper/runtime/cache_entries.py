@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from max_whisper.progress import Progress, Step
 from max_whisper.runtime.cache_contents import ABOUT, read_about, remove
-from max_whisper.runtime.cache_folder import VARIABLE, cache_dir, is_temporary
+from max_whisper.runtime.cache_folder import fallback_notice
 from max_whisper.runtime.cache_upkeep import cache_limit, keep_tidy
 from max_whisper.runtime.file_digests import hash_file
 from max_whisper.runtime.files import PARTIAL, locked, writing_in_cache
@@ -98,13 +98,8 @@ def cached(
         ):
             found = _read(recipe, read)  # another process may have made it meanwhile
             if found is None:
-                if is_temporary():
-                    progress(
-                        Step(
-                            f"there is no home folder that can be written to: keeping the following in {cache_dir()};"
-                            f" {VARIABLE} names another folder"
-                        )
-                    )
+                if notice := fallback_notice():
+                    progress(Step(notice))
                 progress(Step(f"{purpose}, {duration}"))
                 found = _make(recipe, make)
     keep_tidy(recipe.folder, is_made=is_made)

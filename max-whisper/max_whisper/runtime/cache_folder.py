@@ -10,6 +10,8 @@ from max_whisper.errors import CheckpointError
 VARIABLE = "MAX_WHISPER_CACHE"
 MAX_VARIABLE = "MODULAR_CACHE_DIR"  # names the folder of MAX's own caches
 
+_is_told = False  # whether the user knows that there is no home folder
+
 
 def cache_dir() -> Path:
     """The one folder of everything kept between runs. It need not exist.
@@ -31,10 +33,14 @@ def cache_dir() -> Path:
     return _temporary_folder()
 
 
-def is_temporary() -> bool:
-    """Whether `cache_dir` has fallen back to a folder among the temporary files."""
+def fallback_notice() -> str | None:
+    """The line for a person, the first time that it is asked for, where `cache_dir` is among the temporary files."""
+    global _is_told
     folder = cache_dir()
-    return not os.environ.get(VARIABLE) and folder != _platform_folder("max-whisper")
+    if _is_told or os.environ.get(VARIABLE) or folder == _platform_folder("max-whisper"):
+        return None
+    _is_told = True
+    return f"there is no home folder that can be written to: the cache is {folder}; {VARIABLE} names another"
 
 
 def give_max_a_folder() -> None:

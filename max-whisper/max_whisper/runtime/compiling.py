@@ -14,7 +14,7 @@ from max.graph import Module as GraphModule
 
 from max_whisper.progress import Progress, silent
 from max_whisper.runtime.cache_entries import EntryRecipe, cached
-from max_whisper.runtime.cache_folder import cache_dir, give_max_a_folder
+from max_whisper.runtime.cache_folder import cache_dir
 from max_whisper.runtime.devices import Device
 from max_whisper.runtime.graph_sources import graph_sources
 from max_whisper.runtime.kernels import KERNELS, packaged_kernels
@@ -40,7 +40,6 @@ def compiled_dir() -> Path:
 @contextmanager
 def compile_session(device: Device) -> Iterator[engine.InferenceSession]:
     """A session of MAX on a device. The environment is as before when the block ends."""
-    give_max_a_folder()
     with _environment_restored():
         yield engine.InferenceSession(devices=[device.driver])
 
@@ -56,7 +55,10 @@ def compile_graphs(
 
     def make(path: Path) -> engine.CompiledModel:
         compiled = session.compile(recipe.build(), custom_extensions=[packaged_kernels()])
-        compiled.export_mef(path)
+        try:
+            compiled.export_mef(path)
+        except ValueError as error:  # how MAX reports a full disk
+            raise OSError(str(error)) from None
         return compiled
 
     purpose = f"compiling {recipe.purpose} for this {device.name.upper()}"

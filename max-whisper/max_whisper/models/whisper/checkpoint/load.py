@@ -38,6 +38,7 @@ class KnownModel:
     name: str
     dims: ModelDimensions | None  # None for the bundled model
     file: Path | None  # in the cache folder, where it has been downloaded
+    sha256: str | None  # that the file must have; None for the bundled model
 
     @property
     def is_bundled(self) -> bool:
@@ -47,10 +48,10 @@ class KnownModel:
 
 def known_models() -> list[KnownModel]:
     """The models of `available_models`, in the same order."""
-    models = [KnownModel(BUNDLED, None, None)]
+    models = [KnownModel(BUNDLED, None, None, None)]
     for name, official in OFFICIAL_MODELS.items():
         file = _official_file(official)
-        models.append(KnownModel(name, official.dims, file if file.is_file() else None))
+        models.append(KnownModel(name, official.dims, file if file.is_file() else None, official.sha256))
     return models
 
 
