@@ -1,10 +1,11 @@
 """Entries of the cache: made once of each content, whole or not at all, one process for all."""
 
 import json
-import multiprocessing
 import os
 import resource
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -286,26 +287,46 @@ def test_several_threads_make_it_once(cache: Path) -> None:
     assert Step("waiting for another process, which is making it") in told
 
 
-def make_and_note(cache: Path, notes: Path) -> None:
-    def noting(path: Path) -> bytes:
-        (notes / str(os.getpid())).touch()
-        time.sleep(0.3)
-        return write(path)
+MAKING = """
+import os, sys, time
+from pathlib import Path
+from max_whisper.progress import silent
+from max_whisper.runtime.cache_entries import EntryRecipe, cached
 
-    assert get(entry(cache), noting) == b"content"
+def make(path):
+    Path(sys.argv[2], str(os.getpid())).touch()
+    time.sleep(0.5)
+    path.write_bytes(b"content")
+    return b"content"
+
+recipe = EntryRecipe(Path(sys.argv[1]), "small", "weights.bin", {}, {})
+assert cached(recipe, make, Path.read_bytes, silent, "making it") == b"content"
+"""
 
 
 def test_several_processes_make_it_once(cache: Path, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=make_and_note, args=(cache, notes)) for _ in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+    command = [sys.executable, "-c", MAKING, str(cache / "packed"), str(notes)]
+    processes = [subprocess.Popen(command) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
     assert len(list(notes.iterdir())) == 1
+
+
+def test_a_process_that_was_killed_is_not_waited_for(cache: Path, tmp_path: Path) -> None:
+    """Its lock goes with it, and what it has left half-written is removed."""
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    code = MAKING.replace("time.sleep(0.5)", "path.write_bytes(bytes(1000)); time.sleep(600)")
+    process = subprocess.Popen([sys.executable, "-c", code, str(cache / "packed"), str(notes)])
+    while not list(cache.glob("packed/.*/weights.bin")):
+        time.sleep(0.05)
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    recipe = EntryRecipe(cache / "packed", "small", "weights.bin", {}, {})
+    assert get(recipe) == b"content"
+    assert [path.name for path in cache.rglob("*.partial")] == []
 
 
 def test_an_entry_that_is_removed_stays_readable_where_it_is_in_use(tmp_path: Path, cache: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import pwd
 import stat
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +12,21 @@ import pytest
 
 from max_whisper.errors import CheckpointError
 from max_whisper.runtime import cache_folder
-from max_whisper.runtime.cache_folder import MAX_VARIABLE, cache_dir, fallback_notice, give_max_a_folder
+from max_whisper.runtime.cache_folder import (
+    MAX_VARIABLE,
+    cache_dir,
+    fallback_notice,
+    give_hub_a_folder,
+    give_max_a_folder,
+)
 
+HUB_VARIABLES = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
 NOBODY = 65533  # a user whom no system knows
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("MAX_WHISPER_CACHE", "XDG_CACHE_HOME", MAX_VARIABLE):
+    for name in ("MAX_WHISPER_CACHE", "XDG_CACHE_HOME", MAX_VARIABLE, *HUB_VARIABLES):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(sys, "platform", "linux")
@@ -173,3 +181,29 @@ def test_max_gets_a_folder_where_it_has_none(monkeypatch: pytest.MonkeyPatch, tm
         monkeypatch.setenv("MAX_WHISPER_CACHE", str(tmp_path / "mine"))
         give_max_a_folder()
         assert os.environ[MAX_VARIABLE] == str(tmp_path / "mine" / "modular")
+
+
+@pytest.mark.parametrize("name", HUB_VARIABLES)
+def test_the_hub_keeps_the_folder_that_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/dev/null")
+    monkeypatch.setenv(name, "/chosen")
+    give_hub_a_folder()
+    assert {name: os.environ.get(name) for name in HUB_VARIABLES if name in os.environ} == {name: "/chosen"}
+
+
+def test_the_hub_keeps_the_folder_of_a_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    give_hub_a_folder()
+    assert not any(name in os.environ for name in HUB_VARIABLES)
+
+
+@pytest.mark.usefixtures("unknown_user")
+def test_the_hub_gets_a_folder_where_there_is_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    give_hub_a_folder()
+    given = os.environ.pop("HF_HOME")
+    assert given == str(cache_dir() / "huggingface")
+    # What the library itself would take.
+    code = "from huggingface_hub.constants import HF_HUB_CACHE; print(HF_HUB_CACHE)"
+    environment = {**os.environ, "HF_HOME": given}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"{given}/hub"

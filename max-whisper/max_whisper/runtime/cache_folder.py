@@ -1,4 +1,4 @@
-"""Where max-whisper keeps what it downloads, packs and compiles, and where MAX keeps what it compiles."""
+"""Where max-whisper keeps what it downloads, packs and compiles; and MAX and the Hugging Face Hub, without a home."""
 
 import os
 import stat
@@ -9,6 +9,7 @@ from max_whisper.errors import CheckpointError
 
 VARIABLE = "MAX_WHISPER_CACHE"
 MAX_VARIABLE = "MODULAR_CACHE_DIR"  # names the folder of MAX's own caches
+_HUB_VARIABLES = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
 
 _is_told = False  # whether the user knows that there is no home folder
 
@@ -54,6 +55,22 @@ def give_max_a_folder() -> None:
     folder = _platform_folder("modular") if "HOME" in os.environ else None
     if folder is None or not (os.access(folder, os.W_OK | os.X_OK) if folder.is_dir() else _can_be_made(folder)):
         os.environ[MAX_VARIABLE] = str(cache_dir() / "modular")
+
+
+def give_hub_a_folder() -> None:
+    """Have the Hugging Face Hub's library keep models in `cache_dir` where its own folder is not there nor can be made.
+
+    To be called before the library is imported: without a home it would make a folder called `~`. Where the user has
+    named a folder, that stays; so does one that can only be read, which may hold the model.
+    """
+    if any(os.environ.get(name) for name in _HUB_VARIABLES):
+        return
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+    except RuntimeError:  # no home is known
+        folder = None
+    if folder is None or not (folder.is_dir() or _can_be_made(folder)):
+        os.environ["HF_HOME"] = str(cache_dir() / "huggingface")
 
 
 def _platform_folder(name: str) -> Path | None:

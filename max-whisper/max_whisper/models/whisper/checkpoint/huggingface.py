@@ -16,6 +16,7 @@ from max_whisper.models.whisper.checkpoint.native import alignment_array
 from max_whisper.models.whisper.checkpoint.shapes import check_tensors, expected_shapes, read_dims
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.progress import Progress, Step
+from max_whisper.runtime.cache_folder import give_hub_a_folder
 from max_whisper.runtime.file_digests import SeenFile
 
 _WEIGHTS = "model.safetensors"
@@ -73,6 +74,7 @@ def load_repository(repository: str, progress: Progress) -> Checkpoint:
 
     Raises CheckpointError where huggingface_hub is not installed or cannot get the repository.
     """
+    give_hub_a_folder()
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import RepositoryNotFoundError
