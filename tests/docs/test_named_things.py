@@ -32,7 +32,7 @@ PAGES = sorted(
 )
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
-COMMANDS = ("transcribe", "language", "compile", "models", "demo", "parity", "parity-options")
+COMMANDS = ("transcribe", "language", "compile", "models", "cache", "demo", "parity", "parity-options")
 FOREIGN_MODULES = ("whisper", "faster_whisper")
 SHELL = ("sh", "console")
 

@@ -21,7 +21,7 @@ from max_whisper.models.whisper.compiled import compile_ahead, load_fused_graphs
 from max_whisper.models.whisper.graphs import fused, whisper
 from max_whisper.progress import Step
 from max_whisper.runtime import compiling, devices
-from max_whisper.runtime.compiling import GraphRecipe, cache_key, compile_graphs, compile_session
+from max_whisper.runtime.compiling import GraphRecipe, compile_graphs, compile_session, compiled_entry
 from max_whisper.runtime.cpu import cpu_instructions
 from max_whisper.runtime.devices import Device, select_device
 from max_whisper.runtime.kernels import KERNELS
@@ -43,7 +43,11 @@ def compiled_file() -> Path:
     nano = load_checkpoint("nano")
     load_fused_graphs(nano, CPU, "float32")
     recipe = compiled.fused_recipe(nano, CPU, "float32", cpu_instructions())
-    return compiling.compiled_dir() / f"{cache_key(CPU, recipe)}.mef"
+    return compiled_entry(CPU, recipe).path
+
+
+def cache_key(device: Device, recipe: GraphRecipe) -> str:
+    return compiled_entry(device, recipe).name
 
 
 def test_a_second_start_compiles_nothing(
@@ -77,22 +81,50 @@ def doubled(graphs: engine.CompiledModel) -> list[float]:
     return result.to_numpy().tolist()
 
 
+def flip_a_bit(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:1000], flip_a_bit, lambda content: b""])
 def test_a_damaged_file_is_compiled_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, messages: list[str], progress: Callable[[Step], None]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    messages: list[str],
+    progress: Callable[[Step], None],
+    damage: Callable[[bytes], bytes],
 ) -> None:
+    """Cut short, one bit of machine code changed, and empty."""
     monkeypatch.setattr(compiling, "compiled_dir", lambda: tmp_path)
     with compile_session(CPU) as session:
         _, path = compile_graphs(session, CPU, doubling(), progress)
         whole = path.read_bytes()
-        path.write_bytes(whole[:1000])
+        path.write_bytes(damage(whole))
         graphs, _ = compile_graphs(session, CPU, doubling(), progress)
         assert doubled(graphs) == [3, -4]
         assert messages == ["compiling a doubling for this CPU, once, a moment"] * 2
-        assert path.stat().st_size > 1000
-        assert list(tmp_path.iterdir()) == [path]  # nothing half-written beside it
+        visible = [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")]
+        assert visible == [path.parent.name]  # nothing half-written beside it
         graphs, _ = compile_graphs(session, CPU, doubling(), progress)
     assert doubled(graphs) == [3, -4]
     assert len(messages) == 2
+
+
+def test_a_disk_that_is_full_when_graphs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is the one that MAX 26.7 raised on a file system of 900 kB."""
+
+    class Session:
+        def compile(self, *_: object, **__: object) -> object:
+            return self
+
+        def export_mef(self, path: Path) -> None:
+            path.write_bytes(b"half")
+            raise ValueError("available space in disk less than requested size")
+
+    monkeypatch.setattr(compiling, "compiled_dir", lambda: tmp_path)
+    with pytest.raises(CheckpointError, match=r"cannot write .* \(available space .*MAX_WHISPER_CACHE$"):
+        compiling.compile_graphs(Session(), CPU, doubling())
+    assert [path for path in tmp_path.rglob("*") if path.suffix != ".lock"] == []
 
 
 def test_compiling_ahead_reads_no_weights_and_is_what_loading_reads(

@@ -55,7 +55,9 @@ def parse(arguments: Sequence[str], comparisons: Mapping[str, str]) -> dict[str,
     _add_compile(compiling)
     models = commands.add_parser("models", help="list the known models and what the cache holds")
     models.add_argument("list", nargs="?", choices=["list"], help=argparse.SUPPRESS)
-    for command in (transcribing, language, compiling, models):
+    caching = commands.add_parser("cache", help="show, check or clear what is kept on this machine")
+    _add_cache(caching)
+    for command in (transcribing, language, compiling, models, caching):
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     for name, purpose in comparisons.items():
         commands.add_parser(name, help=purpose)
@@ -197,6 +199,20 @@ def _add_compile(parser: CommandParser) -> None:
     several = f"one, or several with commas, of {', '.join(types.form.choices)}"
     form = replace(types.form, choices=(), metavar="TYPE,...")
     _add_options(parser, [replace(types, command_line=CommandLine(form=form, help=several))])
+
+
+def _add_cache(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Show what the cache folder holds. MAX_WHISPER_CACHE names the folder, and MAX_WHISPER_CACHE_LIMIT its largest"
+        " size (default: 20GB), beyond which what was used longest ago is removed. Downloaded models are removed only"
+        " by --clear --all."
+    )
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument(
+        "--verify", action="store_true", help="read all files, and remove damaged ones; exit status 1 where one was"
+    )
+    action.add_argument("--clear", action="store_true", help="remove what is made again when it is needed")
+    parser.add_argument("--all", action="store_true", help="with --clear: downloaded models too")
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from max_whisper.cli import interrupts, streams
 from max_whisper.cli.arguments import WrongOptionError, parse
+from max_whisper.cli.cache import cache
 from max_whisper.cli.compiling import compile_ahead
 from max_whisper.cli.console import error_line
 from max_whisper.cli.interrupts import complain
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "language": language,
     "compile": compile_ahead,
     "models": models,
+    "cache": cache,
 }
 
 # Commands with a parser of their own: the module that runs them, and what they do.

@@ -1,7 +1,6 @@
 """Graphs of any model family, compiled once for each machine."""
 
 import hashlib
-import json
 import os
 import platform
 import threading
@@ -14,10 +13,10 @@ from max import driver, engine
 from max.graph import Graph
 from max.graph import Module as GraphModule
 
-from max_whisper.progress import Progress, Step, silent
+from max_whisper.progress import Progress, silent
+from max_whisper.runtime.cache_entries import EntryRecipe, cached
 from max_whisper.runtime.cache_folder import cache_dir
 from max_whisper.runtime.devices import Device
-from max_whisper.runtime.files import replacing_in_cache
 from max_whisper.runtime.graph_sources import graph_sources
 from max_whisper.runtime.kernels import KERNELS, packaged_kernels
 
@@ -55,37 +54,43 @@ def compile_graphs(
 
     Raises CheckpointError where the cache cannot be written to.
     """
-    path = compiled_dir() / f"{cache_key(device, recipe)}.mef"
-    compiled = _read(path)
-    if compiled is None:
-        # Makes sure that the result can be kept before it takes a minute to compute it.
-        with replacing_in_cache(path) as unfinished:
-            progress(Step(f"compiling {recipe.purpose} for this {device.name.upper()}, once, {recipe.duration}"))
-            compiled = session.compile(recipe.build(), custom_extensions=[packaged_kernels()])
-            compiled.export_mef(unfinished)
-    return compiled, path
+    entry = compiled_entry(device, recipe)
+
+    def make(path: Path) -> engine.CompiledModel:
+        compiled = session.compile(recipe.build(), custom_extensions=[packaged_kernels()])
+        try:
+            compiled.export_mef(path)
+        except ValueError as error:  # how MAX reports a full disk
+            raise OSError(str(error)) from None
+        return compiled
+
+    purpose = f"compiling {recipe.purpose} for this {device.name.upper()}"
+    return cached(entry, make, _read, progress, purpose, f"once, {recipe.duration}"), entry.path
 
 
-def cache_key(device: Device, recipe: GraphRecipe) -> str:
-    """A readable name that changes with all that the compiled code depends on."""
+def compiled_entry(device: Device, recipe: GraphRecipe) -> EntryRecipe:
+    """The entry of the cache that holds compiled graphs: it changes with all that their code depends on."""
     source = hashlib.sha256()
     for path in graph_sources(recipe.builder, KERNELS):
         source.update(path.name.encode() + b"\0" + path.read_bytes())
-    parts = {
+    origin = {
+        "builder": recipe.builder.name,
         "device": [device.name, device.architecture],
         "parameters": dict(recipe.parameters),
-        "max": driver.__version__,
-        "source": source.hexdigest(),
         "system": [platform.system(), platform.machine()],
     }
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return f"{recipe.label}-{device.name}-{digest[:16]}"
+    return EntryRecipe(
+        parent=compiled_dir(),
+        label=f"{recipe.label}-{device.name}",
+        file="graphs.mef",
+        origin=origin,
+        content={**origin, "max": driver.__version__, "source": source.hexdigest()},
+        is_checked=True,  # it is machine code, of 2 MB
+    )
 
 
 def _read(path: Path) -> engine.CompiledModel | None:
-    """Compiled graphs from the cache; None where they are not there, or damaged."""
-    if not path.exists():
-        return None
+    """Compiled graphs from the cache; None where they are damaged."""
     try:
         return engine.read(path)
     except RuntimeError:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from max_whisper.errors import DeviceError
+from max_whisper.runtime.cache_folder import give_max_a_folder
 from max_whisper.runtime.cpu import cpu_architecture
 
 if TYPE_CHECKING:
@@ -49,9 +50,11 @@ def check_device_name(name: str) -> None:
 def select_device(name: str = "auto") -> Device:
     """The device of that name; `auto` is a GPU where there is one, except Apple's, on which nothing was tried yet.
 
-    Raises DeviceError for a name that is none, and for a GPU on a machine without.
+    Raises DeviceError for a name that is none, and for a GPU on a machine without, and CheckpointError where there is
+    no folder for MAX's caches.
     """
     check_device_name(name)
+    give_max_a_folder()  # before anything of MAX looks for it: even an import may compile
     from max import driver
 
     has_gpu = driver.accelerator_count() > 0

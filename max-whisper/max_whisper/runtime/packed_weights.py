@@ -1,17 +1,18 @@
-"""Weights packed for our operations: made once for each checkpoint, kept in the cache, mapped into memory."""
+"""Weights packed for our operations: made once of each content, kept in the cache, mapped into memory."""
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from max_whisper.errors import CheckpointError
-from max_whisper.progress import Progress, Step
+from max_whisper.progress import Progress, silent
+from max_whisper.runtime.cache_entries import EntryRecipe, cached
 from max_whisper.runtime.cache_folder import cache_dir
-from max_whisper.runtime.files import replacing_in_cache
+from max_whisper.runtime.file_digests import SeenFile, sha256_of
 
 ALIGNMENT = 64  # bytes to whose multiple the header and the arrays are filled up
 
@@ -29,8 +30,10 @@ class PackedArray:
 class PackedFile:
     """Weights that can be packed, and all that the packed file depends on."""
 
-    label: str  # begins the name of the file in the cache: `tiny-bfloat16x2`
+    label: str  # begins the name of the entry in the cache: `384x4x4-bfloat16x2`
+    model: str  # the checkpoint's name
     source: Path  # the checkpoint's file or folder
+    files: Sequence[SeenFile]  # those of it that the weights are read from
     packer: Path  # the Python module that packs
     parameters: Mapping[str, object]  # what it was given, as JSON can hold it
     weights: Mapping[str, np.ndarray]  # the checkpoint's
@@ -39,19 +42,20 @@ class PackedFile:
     purpose: str  # the format, for a person: `int8`
 
 
-def packed_weights(file: PackedFile, progress: Progress) -> dict[str, np.ndarray]:
+def packed_weights(file: PackedFile, progress: Progress = silent) -> dict[str, np.ndarray]:
     """The arrays, as views of a file of the cache.
 
-    The file begins with a description of its arrays and holds them one after the other. A file of another
-    description is made anew. Raises CheckpointError where it cannot be written, and where `check` does.
+    The file begins with a description of its arrays and holds them one after the other. It depends on the content of
+    the checkpoint's files and on the packing code, and is made anew when one of them changes, or it is damaged.
+
+    Raises CheckpointError where it cannot be written, where the checkpoint was changed since it was opened, and where
+    `check` does.
     """
     header = _header(file.arrays)
-    sizes = {name: int(np.prod(array.shape)) * np.dtype(array.dtype).itemsize for name, array in file.arrays.items()}
-    path = cache_dir() / "packed" / f"{_key(file)}.bin"
-    if not _is_whole(path, header, sum(sizes.values())):
-        progress(Step(f"packing the weights as {file.purpose}, once"))
+
+    def make(path: Path) -> dict[str, np.ndarray]:
         file.check()
-        with replacing_in_cache(path) as unfinished, unfinished.open("wb") as written:
+        with path.open("wb") as written:
             written.write(header)
             for name, array in file.arrays.items():
                 packed = array.pack(file.weights)
@@ -61,11 +65,40 @@ def packed_weights(file: PackedFile, progress: Progress) -> dict[str, np.ndarray
                         f"and must be {array.dtype} {list(array.shape)}"
                     )
                 written.write(np.ascontiguousarray(packed).data)
+        return _views(path, header, file.arrays)
+
+    def read(path: Path) -> dict[str, np.ndarray] | None:
+        with path.open("rb") as opened:
+            is_whole = opened.read(len(header)) == header
+        return _views(path, header, file.arrays) if is_whole else None
+
+    return cached(packed_entry(file, progress), make, read, progress, f"packing the weights as {file.purpose}")
+
+
+def packed_entry(file: PackedFile, progress: Progress = silent) -> EntryRecipe:
+    """The entry of the cache that holds the packed weights. Raises CheckpointError where the checkpoint was changed."""
+    return EntryRecipe(
+        parent=cache_dir() / "packed",
+        label=file.label,
+        model=file.model,
+        file="weights.bin",
+        origin={"source": str(file.source.absolute()), "parameters": dict(file.parameters)},
+        content={
+            "files": [sha256_of(each, progress) for each in file.files],
+            "parameters": dict(file.parameters),
+            "packer": hashlib.sha256(file.packer.read_bytes()).hexdigest(),
+        },
+    )
+
+
+def _views(path: Path, header: bytes, arrays: Mapping[str, PackedArray]) -> dict[str, np.ndarray]:
+    """The arrays of a packed file, mapped into memory."""
     mapped = np.memmap(path, dtype=np.uint8, mode="c")
     weights, start = {}, len(header)
-    for name, array in file.arrays.items():
-        weights[name] = np.asarray(mapped[start : start + sizes[name]]).view(array.dtype).reshape(array.shape)
-        start += sizes[name]
+    for name, array in arrays.items():
+        end = start + int(np.prod(array.shape)) * np.dtype(array.dtype).itemsize
+        weights[name] = np.asarray(mapped[start:end]).view(array.dtype).reshape(array.shape)
+        start = end
     return weights
 
 
@@ -73,24 +106,3 @@ def _header(arrays: Mapping[str, PackedArray]) -> bytes:
     """Names, types and shapes of the arrays as JSON, filled up with blanks to a multiple of 64 bytes."""
     text = json.dumps({name: [array.dtype, array.shape] for name, array in arrays.items()}).encode()
     return text + b" " * (-len(text) % ALIGNMENT)
-
-
-def _is_whole(path: Path, header: bytes, size: int) -> bool:
-    """Whether a file is there, with that header and as many bytes of arrays."""
-    if not path.is_file() or path.stat().st_size != len(header) + size:
-        return False
-    with path.open("rb") as file:
-        return file.read(len(header)) == header
-
-
-def _key(file: PackedFile) -> str:
-    """A readable name that changes with the checkpoint's files and with the way of packing."""
-    path = file.source.resolve()
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    parts = {
-        "files": [[str(each), each.stat().st_size, each.stat().st_mtime_ns] for each in files],
-        "parameters": dict(file.parameters),
-        "packer": hashlib.sha256(file.packer.read_bytes()).hexdigest(),
-    }
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return f"{file.label}-{digest[:16]}"

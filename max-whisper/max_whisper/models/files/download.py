@@ -1,10 +1,5 @@
-"""A published file, fetched once, checked while it comes, in place only when it is whole.
+"""A published file, fetched once, checked while it comes, in place only when it is whole."""
 
-A file of gigabytes takes seconds to hash, so it is hashed once. A note beside it, `NAME.verified`, has the SHA-256 that
-was found and the size and time of last change of the file that it was found in.
-"""
-
-import contextlib
 import hashlib
 import http.client
 import urllib.error
@@ -14,6 +9,7 @@ from pathlib import Path
 from max_whisper.checks import one_line
 from max_whisper.errors import CheckpointError, DownloadError
 from max_whisper.progress import Progress, Step
+from max_whisper.runtime.file_digests import SeenFile, remember_sha256, sha256_of
 from max_whisper.runtime.files import replacing_in_cache
 
 _CHUNK = 1 << 20  # bytes read at a time
@@ -26,22 +22,10 @@ def fetch_once(url: str, sha256: str, target: Path, progress: Progress) -> None:
 
     Raises CheckpointError as `download` does.
     """
-    if target.is_file():
-        state, note = _state(target, sha256), _note_of(target)
-        if note.is_file() and note.read_bytes() == state.encode():
-            return
-        progress(Step(f"checking {target.name}, once"))
-        if _has_sha256(target, sha256):
-            _write_note(target, state)
-            return
+    if target.is_file() and sha256_of(SeenFile.see(target), progress) == sha256:
+        return
     download(url, sha256, target, progress)
-    _write_note(target, _state(target, sha256))
-
-
-def _write_note(target: Path, state: str) -> None:
-    """Keep what was found out. In a folder that cannot be written to, it is found out again at each start."""
-    with contextlib.suppress(CheckpointError), replacing_in_cache(_note_of(target)) as unfinished:
-        unfinished.write_text(state)
+    remember_sha256(SeenFile.see(target), sha256)
 
 
 def download(url: str, sha256: str, target: Path, progress: Progress) -> None:
@@ -87,21 +71,3 @@ def _read(response: http.client.HTTPResponse, url: str) -> bytes:
         return response.read(_CHUNK)
     except (OSError, http.client.HTTPException) as error:
         raise DownloadError(f"{url}: the download stopped ({one_line(error)}); {_ADVICE}") from None
-
-
-def _has_sha256(path: Path, sha256: str) -> bool:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest() == sha256
-
-
-def _note_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}.verified")
-
-
-def _state(path: Path, sha256: str) -> str:
-    """What a note says of `path` as it is now."""
-    stat = path.stat()
-    return f"{sha256} {stat.st_size} bytes, changed {stat.st_mtime_ns}\n"

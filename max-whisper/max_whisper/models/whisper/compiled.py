@@ -193,8 +193,10 @@ def _packing(checkpoint: Checkpoint, compute_type: str, instructions: str) -> Pa
 def packed_file(checkpoint: Checkpoint, packing: Packing) -> PackedFile:
     """How the checkpoint's weights are packed for the fused operations."""
     return PackedFile(
-        label=f"{checkpoint.path.resolve().stem}-{packing.windows}",
+        label=f"{_label(checkpoint.dims)}-{packing.windows}",
+        model=checkpoint.name,
         source=checkpoint.path,
+        files=checkpoint.files,
         packer=_GRAPHS / "packing.py",
         parameters={"dims": checkpoint.dims.to_dict(), "packing": asdict(packing)},
         weights=checkpoint.weights,

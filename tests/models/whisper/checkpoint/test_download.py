@@ -16,12 +16,12 @@ import pytest
 import torch
 from whisper.model import Whisper
 
-import max_whisper.models.files.download as downloading
 from max_whisper.errors import CheckpointError
 from max_whisper.models.whisper.checkpoint import Checkpoint, load_checkpoint
 from max_whisper.models.whisper.checkpoint.official import OFFICIAL_MODELS, OfficialModel
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.progress import Step
+from max_whisper.runtime import file_digests
 
 
 class Server(ThreadingHTTPServer):
@@ -81,13 +81,19 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files whose bytes are read to hash them."""
     paths: list[Path] = []
 
-    def note(path: Path, sha256: str) -> bool:
+    def note(path: Path) -> str:
         paths.append(path)
-        return has_sha256(path, sha256)
+        return hash_file(path)
 
-    has_sha256 = downloading._has_sha256
-    monkeypatch.setattr(downloading, "_has_sha256", note)
+    hash_file = file_digests.hash_file
+    monkeypatch.setattr(file_digests, "hash_file", note)
     return paths
+
+
+def note_of(cache: Path) -> Path:
+    """The one note of a digest in the cache."""
+    (note,) = (cache / "digests").iterdir()
+    return note
 
 
 def files(cache: Path) -> list[str]:
@@ -102,7 +108,7 @@ def test_a_model_is_downloaded_once(server: Server, body: bytes, cache: Path) ->
     assert server.paths == [f"/models/{digest}/large-v3-turbo.pt"]
     assert steps[0] == Step("downloading large-v3-turbo.pt", 0, len(body), "B")
     assert steps[-1] == Step("downloading large-v3-turbo.pt", len(body), len(body), "B")
-    assert files(cache) == ["large-v3-turbo.pt", "large-v3-turbo.pt.verified"]
+    assert files(cache) == sorted(["large-v3-turbo.pt", note_of(cache).name])
     assert (cache / "checkpoints" / "large-v3-turbo.pt").read_bytes() == body
 
     state_dict = torch.load(io.BytesIO(body), weights_only=True)["model_state_dict"]
@@ -129,7 +135,7 @@ def test_a_file_is_hashed_once(
     for _ in range(2):
         load_checkpoint("turbo")
     assert hashed == []
-    (cache / "checkpoints" / "large-v3-turbo.pt.verified").unlink()
+    note_of(cache).unlink()
     steps: list[Step] = []
     for _ in range(2):
         load_checkpoint("turbo", steps.append)
@@ -147,9 +153,9 @@ def test_a_note_of_another_file_is_not_believed(
     server: Server, body: bytes, cache: Path, hashed: list[Path], note: str | bytes | None
 ) -> None:
     load_checkpoint("turbo")
-    path = cache / "checkpoints" / "large-v3-turbo.pt.verified"
+    path = note_of(cache)
     written = path.read_text()
-    wrong = written.replace(hashlib.sha256(body).hexdigest(), "0" * 64) if note is None else note
+    wrong = written.replace(f'"size": {len(body)}', '"size": 7') if note is None else note
     path.write_bytes(wrong if isinstance(wrong, bytes) else wrong.encode())
     load_checkpoint("turbo")
     assert len(hashed) == 1

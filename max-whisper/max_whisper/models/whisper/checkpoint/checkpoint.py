@@ -7,6 +7,7 @@ import numpy as np
 
 from max_whisper.models.files.tensors import Weights
 from max_whisper.models.whisper.dimensions import ModelDimensions
+from max_whisper.runtime.file_digests import SeenFile
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class Checkpoint:
 
     name: str  # the name it was asked for by, or the file's or folder's
     path: Path  # the file or folder that the weights are read from
+    files: tuple[SeenFile, ...]  # those that hold weights
     dims: ModelDimensions
     weights: Weights  # by name: float32, C-contiguous; the names and order of `expected_shapes(dims)`
     alignment_heads: (

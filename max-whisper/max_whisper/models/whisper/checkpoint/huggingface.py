@@ -31,6 +31,8 @@ from max_whisper.models.whisper.checkpoint.vocabulary import (
 )
 from max_whisper.models.whisper.dimensions import ModelDimensions
 from max_whisper.progress import Progress, Step
+from max_whisper.runtime.cache_folder import give_hub_a_folder
+from max_whisper.runtime.file_digests import SeenFile
 
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -91,6 +93,7 @@ def load_repository(repository: str, progress: Progress) -> Checkpoint:
 
     Raises CheckpointError where huggingface_hub is not installed or cannot get the repository.
     """
+    give_hub_a_folder()
     try:
         from huggingface_hub import list_repo_files, snapshot_download
         from huggingface_hub.errors import RepositoryNotFoundError
@@ -157,7 +160,9 @@ def load_folder(folder: Path, name: str | None = None) -> Checkpoint:
     if not _has_weights(folder) or not (folder / "config.json").is_file():
         refuse_foreign_folder(folder)
     dims = _folder_dims(folder)
-    stored, prefix = _open_tensors(folder)
+    files = _weight_files(folder)
+    seen = tuple(SeenFile.see(file) for file in files)
+    stored, prefix = _open_tensors(files)
     names = {name: prefix + huggingface_name(name) for name in expected_shapes(dims)}
     _drop_tied_output(folder, stored, names[_EMBEDDING])
     if names[_ENCODER_POSITIONS] not in stored:
@@ -172,9 +177,8 @@ def load_folder(folder: Path, name: str | None = None) -> Checkpoint:
     warn_of_own_tokens(folder, n_tokens, dims.n_vocab)
     tensors[_EMBEDDING] = tensors[_EMBEDDING].rows(n_tokens)
     dims = replace(dims, n_vocab=n_tokens)
-    return Checkpoint(
-        name or folder.resolve().name, folder, dims, Weights(tensors, names), _alignment_heads(folder, dims)
-    )
+    heads = _alignment_heads(folder, dims)
+    return Checkpoint(name or folder.resolve().name, folder, seen, dims, Weights(tensors, names), heads)
 
 
 def sinusoids(length: int, channels: int, max_timescale: float = 10000.0) -> np.ndarray:
@@ -218,13 +222,13 @@ def _read_config(path: Path, config: dict[str, Any]) -> ModelDimensions:
     return dims
 
 
-def _open_tensors(folder: Path) -> tuple[dict[str, StoredTensor], str]:
-    """The folder's tensors under their stored names, and what stands before each name.
+def _open_tensors(files: Sequence[Path]) -> tuple[dict[str, StoredTensor], str]:
+    """The tensors of the files under their stored names, and what stands before each name.
 
     A model with its language-model head is saved with `model.` before the names, one without it bare.
     """
     stored: dict[str, StoredTensor] = {}
-    for path in _weight_files(folder):
+    for path in files:
         refuse_foreign_file(path)
         stored.update(open_safetensors(path)[0] if path.suffix == ".safetensors" else _open_bin(path))
     return stored, "model." if any(name.startswith("model.") for name in stored) else ""

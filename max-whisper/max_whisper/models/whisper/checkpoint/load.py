@@ -39,6 +39,7 @@ class KnownModel:
     name: str
     dims: ModelDimensions | None  # None for the bundled model
     file: Path | None  # in the cache folder, where it has been downloaded
+    sha256: str | None  # that the file must have; None for the bundled model
 
     @property
     def is_bundled(self) -> bool:
@@ -48,10 +49,10 @@ class KnownModel:
 
 def known_models() -> list[KnownModel]:
     """The models of `available_models`, in the same order."""
-    models = [KnownModel(BUNDLED, None, None)]
+    models = [KnownModel(BUNDLED, None, None, None)]
     for name, official in OFFICIAL_MODELS.items():
         file = _official_file(official)
-        models.append(KnownModel(name, official.dims, file if file.is_file() else None))
+        models.append(KnownModel(name, official.dims, file if file.is_file() else None, official.sha256))
     return models
 
 
@@ -92,7 +93,7 @@ def load_outline(model: str | Path, progress: Progress | None = None) -> Checkpo
     tensors = {
         name: StoredTensor(np.broadcast_to(zero, shape)) for name, shape in expected_shapes(official.dims).items()
     }
-    return Checkpoint(model, Path(), official.dims, Weights(tensors), np.array(official.alignment_heads, np.int64))
+    return Checkpoint(model, Path(), (), official.dims, Weights(tensors), np.array(official.alignment_heads, np.int64))
 
 
 def _existing_path(model: str | Path) -> Path | None:

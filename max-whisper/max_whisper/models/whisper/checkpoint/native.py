@@ -20,6 +20,7 @@ from max_whisper.models.whisper.checkpoint.foreign import tell_adapter
 from max_whisper.models.whisper.checkpoint.shapes import check_tensors, expected_shapes, read_dims
 from max_whisper.models.whisper.checkpoint.vocabulary import check_vocabulary
 from max_whisper.models.whisper.dimensions import ModelDimensions
+from max_whisper.runtime.file_digests import SeenFile
 from max_whisper.runtime.files import replacing_in_cache
 
 FORMAT = "max-whisper"
@@ -31,6 +32,7 @@ def read_native(path: Path) -> Checkpoint:
     Raises CheckpointError where the file is damaged, of another kind or does not hold just the tensors of its
     dimensions.
     """
+    seen = SeenFile.see(path)
     tensors, metadata = open_safetensors(path)
     if metadata.get("format") != FORMAT:
         if any("lora_" in name for name in tensors):
@@ -49,7 +51,7 @@ def read_native(path: Path) -> Checkpoint:
         if heads is None:
             raise CheckpointError(f"{path}: its alignment_heads are not [layer, head] pairs of its decoder")
     weights = Weights({name: tensors[name] for name in expected})
-    return Checkpoint(metadata.get("name", path.stem), path, dims, weights, heads)
+    return Checkpoint(metadata.get("name", path.stem), path, (seen,), dims, weights, heads)
 
 
 def _parse(path: Path, metadata: Mapping[str, str], key: str) -> object:

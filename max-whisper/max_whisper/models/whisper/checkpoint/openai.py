@@ -12,6 +12,7 @@ from max_whisper.models.whisper.checkpoint.checkpoint import Checkpoint
 from max_whisper.models.whisper.checkpoint.foreign import tell_adapter
 from max_whisper.models.whisper.checkpoint.shapes import check_tensors, expected_shapes, read_dims
 from max_whisper.models.whisper.checkpoint.vocabulary import check_vocabulary
+from max_whisper.runtime.file_digests import SeenFile
 
 HOW_TO_SAVE = "torch.save({'dims': model.dims.__dict__, 'model_state_dict': model.state_dict()}, path)"
 
@@ -21,6 +22,7 @@ def load_openai(path: Path) -> Checkpoint:
 
     A zip file's weights need no copy, whatever their size: there is nothing that a conversion would make faster.
     """
+    seen = SeenFile.see(path)
     saved_dims, state_dict = _read_parts(path)
     dims = read_dims(str(path), saved_dims)
     check_vocabulary(str(path), dims)
@@ -29,7 +31,7 @@ def load_openai(path: Path) -> Checkpoint:
     for name, tensor in state_dict.items():
         check_floating(path, name, tensor)
     weights = Weights({name: state_dict[name] for name in expected})
-    return Checkpoint(path.stem, path, dims, weights, alignment_heads=None)
+    return Checkpoint(path.stem, path, (seen,), dims, weights, alignment_heads=None)
 
 
 def _read_parts(path: Path) -> tuple[object, dict[str, StoredTensor]]:
