@@ -85,13 +85,23 @@ def test_the_references_text_tokens_and_times(pair: Pair, jfk: Path, options: di
 def test_the_references_tokens_of_telephone_prompts(pair: Pair, number: int) -> None:
     chosen = prompts()
     assert len(chosen) == N_PROMPTS
+    n_drawn = 0
     for path in chosen if os.environ.get("MAX_WHISPER_ALL_PROMPTS") else chosen[number :: len(OPTIONS)]:
-        heard, expected = (model.transcribe(path, **OPTIONS[number]) for model in pair)
+        options = OPTIONS[number]
+        expected = pair.reference.transcribe(path, **options)
+        if any(segment.temperature > 0 for segment in expected.segments):
+            # Its generator drew the tokens. The text at temperature 0, which failed a threshold, is compared.
+            n_drawn += 1
+            options = {**options, "temperature": 0.0}
+            expected = pair.reference.transcribe(path, **options)
+        heard = pair.ours.transcribe(path, **options)
         assert [segment.tokens for segment in heard.segments] == [segment.tokens for segment in expected.segments]
-        words = [
-            [word.word for segment in result.segments for word in segment.words or ()] for result in (heard, expected)
-        ]
-        assert words[0] == words[1]
+        assert words_of(heard) == words_of(expected)
+    assert n_drawn < len(chosen) // 10
+
+
+def words_of(result: Transcription) -> list[str]:
+    return [word.word for segment in result.segments for word in segment.words or ()]
 
 
 def test_the_words_are_what_is_said(pair: Pair, jfk: Path) -> None:
