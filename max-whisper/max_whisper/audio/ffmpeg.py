@@ -64,11 +64,9 @@ def decoded(
             stream = _audio_stream(container, reading, name)
             declared_end = _declared_end(container, stream)
             frames = _frames(container, stream, state)
-            if reading.channel is None:
-                frames = MixWatch(name, noticed).over(frames)
-            else:
+            if reading.channel is not None:
                 frames = selected(frames, reading.channel, stream.codec_context.layout, name)
-            for piece in resampled(frames, "s16", sample_rate):
+            for piece in resampled(MixWatch(name, noticed).over(frames), "s16", sample_rate):
                 has_samples = has_samples or piece.size > 0
                 yield piece
     except (av.error.FFmpegError, OSError) as error:
