@@ -560,3 +560,75 @@ def test_an_error_in_a_comparison_is_one_line(capsys: pytest.CaptureFixture[str]
     assert "'jax'" in error_line(capsys)
     assert program.run(["demo", "--no-such-option"]) == 2
     assert "--no-such-option" in error_line(capsys)
+
+
+def write_raw(path: Path, seconds: int = 2) -> Path:
+    path.write_bytes(np.zeros((seconds * 8_000, 2), dtype="<i2").tobytes())
+    return path
+
+
+def test_raw_samples_a_track_and_a_channel(transcriber: FakeTranscriber, recording: Path, tmp_path: Path) -> None:
+    raw = ["--input-format", "s16le", "--sample_rate", "8000", "--input-channels", "2"]
+    path = write_raw(tmp_path / "talk.raw")
+    assert program.run(["transcribe", str(path), *raw, "--channel", "right", "-o", str(tmp_path)]) == 0
+    assert program.run(["language", str(path), *raw, "--channel", "2", "--model", "tiny"]) == 0
+    options = ["--audio-track", "1", "--channel", "FC", "--container-times", "False"]
+    assert program.run(["transcribe", str(recording), *options, "-o", str(tmp_path)]) == 0
+    assert [n_samples for n_samples, _ in transcriber.heard] == [2 * SAMPLE_RATE] * 3
+    heard = [[options[name] for name in READING] for _, options in transcriber.heard]
+    given = dict(zip(READING, heard[0], strict=True))
+    assert given == {
+        "audio_track": None,
+        "channel": "right",
+        "container_times": True,
+        "input_format": "s16le",
+        "sample_rate": 8_000,
+        "input_channels": 2,
+    }
+    assert heard[1] == list({**given, "channel": "2"}.values())
+    assert heard[2] == ["1", "FC", False, None, None, 1]
+
+
+def test_raw_samples_from_standard_input(
+    monkeypatch: pytest.MonkeyPatch, transcriber: FakeTranscriber, tmp_path: Path
+) -> None:
+    content = write_raw(tmp_path / "talk.raw", 3).read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    raw = ["--input-format", "s16le", "--sample-rate", "8000", "--input-channels", "2"]
+    assert program.run(["transcribe", "-", *raw, "-o", str(tmp_path)]) == 0
+    assert transcriber.heard[0][0] == 3 * SAMPLE_RATE
+
+
+@pytest.mark.parametrize("command", ["transcribe", "language"])
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--input-format", "s16le"], "input_format: raw s16le does not state its rate; give sample_rate too"),
+        (["--input-format", "s17le", "--sample-rate", "8000"], "input_format: one of u8, s8, mulaw, alaw, "),
+        (["--sample-rate", "8000"], "sample_rate: files state their own; it is for raw samples, give input_format too"),
+        (["--sample-rate", "8", "--input-format", "u8"], "sample_rate: whole Hz from 1000 to 768000, got 8"),
+        (["--input-channels", "2"], "input_channels: files state their own; it is for raw samples"),
+        (["--audio-track", "0"], "audio_track: a number from 1 on, or a language such as 'eng', got '0'"),
+        (["--channel", "-1"], "channel: a number from 1 on, or a name such as 'left' or 'FC', got '-1'"),
+    ],
+)
+def test_options_of_reading_that_cannot_be(
+    transcriber: FakeTranscriber,
+    recording: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    options: list[str],
+    line: str,
+) -> None:
+    assert program.run([command, str(recording), *options]) == 2
+    assert error_line(capsys).startswith(line)
+    assert transcriber.loaded == []
+
+
+def test_a_track_that_is_not_there(
+    transcriber: FakeTranscriber, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program.run(["transcribe", str(recording), "--audio-track", "2", "-o", str(tmp_path)]) == 1
+    assert error_line(capsys) == (
+        f"'{recording}' has no audio track 2; give one of those it has as audio_track: 1, pcm_s16le, mono"
+    )

@@ -19,10 +19,12 @@ _NAMES = {"left": "FL", "right": "FR", "center": "FC", "centre": "FC"}
 _UNNAMED = "NONE"  # PyAV's name of a channel in a layout that is a count alone, as in a plain WAV file
 _USUAL = {1: "mono", 2: "stereo"}  # what such a count means; more of them are as often microphones of a room
 _PACKED = {"s16": 1 / 2**15, "s32": 1 / 2**31, "u8": 1 / 2**7, "flt": 1.0, "dbl": 1.0}  # formats, and 1 / full scale
+_FLOATS = ("flt", "dbl")
 
 _MOST_PLANES = 8  # from so many on PyAV looks for more planes than a frame has
 
 _LOOKS = 4  # frames of each second that are looked at
+_LOOKED_AT = 2048  # samples of a frame
 _BLOCK = 4  # looks that are judged together, 1 s
 _CANCELLED = 0.1  # power of the mix, where it would be 1 if the channels had nothing in common: 10 dB are lost
 _SILENT = 1e-9  # mean square of a block that is silence, 90 dB below full scale
@@ -68,11 +70,12 @@ class MixWatch:
         self._has_told = False
         self._layout: av.AudioLayout | None = None
         self._gains: NDArray[np.float32] = np.zeros(0, np.float32)  # [channels], with which FFmpeg mixes them
+        self._format = ""
+        self._block: list[NDArray[Any]] = []  # the samples of each look, [channels, n]
         self._peak = 0.0  # of float samples
         self._n_blocks = 0  # with sound
         self._power = 0.0  # of all blocks, as if their channels had nothing in common
         self._cancelled = 0.0  # of those blocks whose mix is far below that
-        self._clear()
 
     def over(self, frames: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame]:
         """The same frames."""
@@ -85,51 +88,44 @@ class MixWatch:
             yield frame
         self._end_block()
         self._judge(_WARNED_SHARE)
-        if not self._peak <= LOUDEST:
+        if self._peak > LOUDEST:
             self._tell(
                 f"{self._name} has float samples up to {self._peak:.5g}, which are cut at 1; write it again with "
                 "samples in [-1, 1], or as integers"
             )
 
     def _look(self, frame: av.AudioFrame) -> None:
-        n_channels, is_float = frame.layout.nb_channels, frame.format.name[:3] in ("flt", "dbl")
-        if frame.samples == 0 or (n_channels == 1 and not is_float):
+        if frame.samples == 0 or (frame.layout.nb_channels == 1 and frame.format.name[:3] not in _FLOATS):
             return
         planes, format = _planes(frame)
-        with np.errstate(all="ignore"):  # float samples of a file can be anything
-            samples = planes.astype(np.float32) * np.float32(_PACKED[format])
-            if is_float:
-                peak = float(np.abs(samples).max())
-                self._peak = max(self._peak, peak if np.isfinite(peak) else np.inf)
-            if n_channels > 1 and self._peak <= LOUDEST:
-                self._add(frame.layout, samples)
-
-    def _add(self, layout: av.AudioLayout, samples: NDArray[np.float32]) -> None:
-        """samples: [channels, n]"""
-        if layout != self._layout:
+        if (frame.layout, format) != (self._layout, self._format):
             self._end_block()
-            self._layout, self._gains = layout, _mixing_gains(layout)
-        samples -= samples.mean(axis=1, keepdims=True)  # a constant is no sound, and cheap converters have one
-        scaled = samples * self._gains[:, None]
-        self._apart += float(np.square(scaled).sum()) / samples.shape[1]
-        self._mixed += float(np.square(scaled.sum(axis=0)).sum()) / samples.shape[1]
-        self._n_looks += 1
-        if self._n_looks == _BLOCK:
+            self._layout, self._format, self._gains = frame.layout, format, _mixing_gains(frame.layout)
+        self._block.append(planes[:, :_LOOKED_AT])
+        if len(self._block) == _BLOCK:
             self._end_block()
             if self._n_blocks == _EVIDENT:
                 self._judge(_EVIDENT_SHARE)
 
     def _end_block(self) -> None:
-        if self._apart > _SILENT * self._n_looks:
+        """Judge the looks since the block before."""
+        if not self._block:
+            return
+        planes = np.ascontiguousarray(np.concatenate(self._block, axis=1))
+        self._block.clear()
+        if self._format in _FLOATS:
+            peak = float(np.abs(planes).max())
+            self._peak = max(self._peak, peak if np.isfinite(peak) else np.inf)
+        if len(planes) == 1 or self._peak > LOUDEST:
+            return
+        samples = planes.astype(np.float32) * np.float32(_PACKED[self._format])
+        samples -= samples.mean(axis=1, keepdims=True)  # a constant is no sound, and cheap converters have one
+        apart = float(np.square(self._gains) @ np.square(samples).mean(axis=1))
+        if apart > _SILENT:
+            mixed = float(np.square(self._gains @ samples).mean())
             self._n_blocks += 1
-            self._power += self._apart
-            self._cancelled += self._apart if self._mixed < _CANCELLED * self._apart else 0.0
-        self._clear()
-
-    def _clear(self) -> None:
-        self._apart = 0.0  # power of the channels in the mix, one by one
-        self._mixed = 0.0  # power of the mix
-        self._n_looks = 0
+            self._power += apart
+            self._cancelled += apart if mixed < _CANCELLED * apart else 0.0
 
     def _judge(self, least_share: float) -> None:
         """Tell of channels that cancel in at least so much of the sound."""

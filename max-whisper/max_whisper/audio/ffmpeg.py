@@ -188,10 +188,9 @@ def _sound(
                 frames = _frames(container, stream, state)
                 if isinstance(part, Link) and stream.codec_context.name == "flac" and len(container.streams) == 1:
                     frames = _from_any_page(frames, part)
-                if reading.channel is None:
-                    frames = MixWatch(name, noticed).over(frames)
-                else:
+                if reading.channel is not None:
                     frames = selected(frames, reading.channel, stream.codec_context.layout, name)
+                frames = MixWatch(name, noticed).over(frames)
                 if reading.container_times and _kind(container) in _TIME_STAMPED:
                     start = None if container.start_time is None else container.start_time / 1e6
                     frames = on_timeline(frames, start, _possible_end(container, stream), state.disbelieve)

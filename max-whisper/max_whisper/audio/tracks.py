@@ -105,7 +105,8 @@ def _described(number: int, stream: av.AudioStream) -> str:
     context = stream.codec_context
     words = [str(number)]
     if context is not None:
-        words += [context.name, context.layout.name if context.channels else ""]
+        usual = {0: "", 1: "mono", 2: "stereo"}  # where a file states no more than how many channels there are
+        words += [context.name, usual.get(context.channels, context.layout.name)]
     title = " ".join(_title(stream).split())
     words += [_language(stream), f"'{title[:60]}'" if title and title != "SoundHandler" else ""]
     dispositions = _dispositions(stream)

@@ -27,7 +27,7 @@ _READING = "a recording is read before any program transcribes it: openai-whispe
 NOT_COMPARED = {
     "audio_track": (_READING, ("tests/audio/test_tracks.py",)),
     "channel": (_READING, ("tests/audio/test_channels.py",)),
-    "container_times": (_READING, ("tests/audio/test_recording.py",)),
+    "container_times": (_READING, ("tests/options/test_transcribe_options.py",)),
     "input_format": (_READING, ("tests/audio/test_raw.py",)),
     "sample_rate": (_READING, ("tests/audio/test_recording.py", "tests/audio/test_raw.py")),
     "input_channels": (_READING, ("tests/audio/test_raw.py",)),
