@@ -23,7 +23,7 @@ from max_whisper.models.whisper.checkpoint.official import OFFICIAL_MODELS
 from max_whisper.progress import Step
 from max_whisper.results import RecordingEvent, Segment, Transcription, Word
 from max_whisper.version import __version__
-from tests.cli.fakes import SEGMENTS, TEXT, TRANSCRIPTION, FakeTranscriber, Stream, error_line
+from tests.cli.fakes import READING, SEGMENTS, TEXT, TRANSCRIPTION, FakeTranscriber, Stream, error_line
 
 
 def python(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":

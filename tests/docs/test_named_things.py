@@ -9,7 +9,7 @@ import importlib
 import inspect
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, fields
 from functools import cache
@@ -234,17 +234,30 @@ def test_keywords_in_prose(page: Path) -> None:
 
 @cache
 def package_texts() -> str:
-    """Every string of the package, what is formatted into it left out."""
+    """Every string of the package; of what is formatted into it, the constants of its module alone."""
     texts = []
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        constants = {
+            node.targets[0].id: node.value.value
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and isinstance(node.value, ast.Constant)
+        }
+        for node in ast.walk(tree):
             if isinstance(node, ast.JoinedStr):
-                texts.append(
-                    "".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values)
-                )
+                texts.append("".join(_text_of(part, constants) for part in node.values))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 texts.append(node.value)
     return "\n".join(texts)
+
+
+def _text_of(part: ast.expr, constants: Mapping[str, Any]) -> str:
+    """What a part of a formatted string gives; a character that is in no page where that is not known."""
+    if isinstance(part, ast.FormattedValue) and isinstance(part.value, ast.Name):
+        return str(constants.get(part.value.id, "\0"))
+    return str(part.value) if isinstance(part, ast.Constant) else "\0"
 
 
 def test_messages() -> None:
