@@ -294,6 +294,8 @@ def _frames(container: av.container.InputContainer, stream: av.AudioStream, stat
                 start = state.end if frame.time is None else frame.time
                 state.end = start + frame.samples / frame.sample_rate
                 yield frame
+            if not packet.size and packet.dts is None:
+                return  # the end of this stream; PyAV fails at that of streams that began after the file was opened
     except (av.error.FFmpegError, OSError):
         if not has_frames:
             raise
