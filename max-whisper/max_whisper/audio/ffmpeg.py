@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from max_whisper.audio.channels import MixWatch, selected
+from max_whisper.audio.layouts import Layouts
 from max_whisper.audio.reading import ReadingOptions
 from max_whisper.audio.tracks import chosen_track
 from max_whisper.errors import AudioError
@@ -61,11 +62,12 @@ def decoded(
     try:
         # Titles in a file's metadata need not be valid text for its sound to be.
         with av.open(file, metadata_errors="ignore", **_raw(reading)) as container:
+            layouts = Layouts(container)
             stream = _audio_stream(container, reading, name)
             declared_end = _declared_end(container, stream)
             frames = _frames(container, stream, state)
             if reading.channel is not None:
-                frames = selected(frames, reading.channel, stream.codec_context.layout, name)
+                frames = selected(frames, reading.channel, layouts.of(stream), name)
             for piece in resampled(MixWatch(name, noticed).over(frames), "s16", sample_rate):
                 has_samples = has_samples or piece.size > 0
                 yield piece
