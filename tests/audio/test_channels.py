@@ -2,9 +2,10 @@
 
 import shutil
 import subprocess
+import sys
 import warnings
 import wave
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from max_whisper import load_model
 from max_whisper.audio import AudioWarning, load_audio, open_recording
+from max_whisper.audio.channels import MixWatch
 from max_whisper.errors import AudioError, OptionError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,6 +127,22 @@ class TestCancelling:
             for _ in range(3):
                 assert not any(block.any() for block in recording.blocks())
         assert len(caught) == 1
+
+    def test_it_is_said_once_for_sounds_that_follow_each_other(self, voice: Signal) -> None:
+        def frames(sign: int) -> Iterator[av.AudioFrame]:
+            for start in range(0, len(voice), 1024):
+                piece = voice[start : start + 1024]
+                planes = np.stack([piece, sign * piece]).astype(np.float32)
+                frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout="stereo")
+                frame.sample_rate = RATE
+                yield frame
+
+        said: list[str] = []
+        watch = MixWatch("the station", said.append)
+        for sign in (1, -1, -1):
+            assert sum(frame.samples for frame in watch.over(frames(sign))) == len(voice)
+        assert len(said) == 1
+        assert said[0].startswith("the station has channels out of phase, which cancel each other in the mix (50% of")
 
     def test_of_a_long_one_it_is_said_before_its_end(self, tmp_path: Path, voice: Signal) -> None:
         long = np.tile(voice, 1 + 120 * RATE // len(voice))
@@ -277,6 +295,54 @@ class TestChosen:
     def test_of_an_array(self) -> None:
         with pytest.raises(OptionError, match=r"^channel: it is for files, and an array"):
             load_audio(np.zeros(RATE, np.float32), channel="left")
+
+
+class TestLayoutsOfOtherKinds:
+    """Channels in another order than FFmpeg's, and those for which it has no mix."""
+
+    @staticmethod
+    def in_other_order(path: Path, voice: Signal, order: Sequence[str]) -> Path:
+        """A MOV or CAF file whose channels stand in the order that is named, each quieter than the one before it."""
+        panned = "|".join(f"c{number}={1 / (1 + number)}*c0" for number in range(len(order)))
+        mono = write_wave(path.with_name("mono.wav"), [voice[: 2 * RATE]])
+        command = ["ffmpeg", "-v", "error", "-i", str(mono), "-af", f"pan={'+'.join(order)}|{panned}", str(path)]
+        subprocess.run([*command[:-1], "-c:a", "pcm_s16le", str(path)], check=True)
+        return path
+
+    @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs the ffmpeg program")
+    @pytest.mark.parametrize(
+        ("suffix", "order"), [("mov", ["FR", "FL"]), ("mov", ["FC", "FL", "FR"]), ("caf", ["FR", "FL"])]
+    )
+    def test_channels_in_another_order(self, tmp_path: Path, voice: Signal, suffix: str, order: list[str]) -> None:
+        path = self.in_other_order(tmp_path / f"talk.{suffix}", voice, order)
+        code = (
+            "import sys; from max_whisper.audio import load_audio\n"
+            "for channel in (None, 1, 2): print(len(load_audio(sys.argv[1], channel=channel)))"
+        )
+        # In a process of its own, which PyAV would end.
+        done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout.split()) == (0, [str(2 * RATE)] * 3), done.stderr
+        if suffix == "mov":  # whose header has the names
+            loudest = load_audio(path, channel=order[0])
+            assert np.array_equal(loudest, load_audio(path, channel=1))
+            assert load_audio(path, channel=order[1]).std() == pytest.approx(loudest.std() / 2, rel=1e-3)
+            with pytest.raises(AudioError, match=rf"has no channel LFE; .*: 1 \({order[0]}\), 2 \({order[1]}\)"):
+                load_audio(path, channel="LFE")
+        with pytest.raises(AudioError, match=r"has no audio track 2; .*: 1, pcm_s16le, "):
+            load_audio(path, audio_track=2)
+
+    @pytest.mark.parametrize("n_channels", [9, 20, 40])
+    def test_channels_that_cannot_be_mixed(self, tmp_path: Path, voice: Signal, n_channels: int) -> None:
+        path = write_wave(tmp_path / "room.wav", [voice[:RATE] / (1 + number) for number in range(n_channels)])
+        with pytest.raises(AudioError) as caught:
+            load_audio(path)
+        assert str(caught.value) == (
+            f"'{path}' has channels that FFmpeg cannot mix to one; give one of them as channel: "
+            + ", ".join(map(str, range(1, n_channels + 1)))
+        )
+        first = load_audio(write_wave(tmp_path / "first.wav", [voice[:RATE]]))
+        assert np.array_equal(load_audio(path, channel=1), first)
+        assert np.abs(load_audio(path, channel=n_channels) - first / n_channels).max() < 2 / 32768
 
 
 class TestFloatFiles:

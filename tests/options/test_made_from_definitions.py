@@ -14,6 +14,8 @@ from mypy import api as mypy
 
 import max_whisper
 from docs.make_pages import FILES
+from max_whisper.audio.keywords import ReadingKeywords
+from max_whisper.audio.reading import ReadingOptions
 from max_whisper.definitions import options_of
 from max_whisper.options import LoadOptions, TranscribeOptions
 from max_whisper.options.keywords import TranscribeKeywords
@@ -29,7 +31,12 @@ def test_files_are_current(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "keywords"), [(TranscribeOptions, TranscribeKeywords), (SubtitleOptions, SubtitleKeywords)]
+    ("options", "keywords"),
+    [
+        (TranscribeOptions, TranscribeKeywords),
+        (ReadingOptions, ReadingKeywords),
+        (SubtitleOptions, SubtitleKeywords),
+    ],
 )
 def test_keywords_have_the_types_of_the_options(options: Any, keywords: Any) -> None:
     import max_whisper.options.keywords as module
@@ -49,6 +56,14 @@ def test_load_model_has_the_defaults_of_its_options() -> None:
     for name in ("model", "device", "compute_type"):
         assert compiling[name].default == parameters[name].default
         assert compiling[name].annotation == parameters[name].annotation
+
+
+def test_load_audio_has_the_options_of_reading() -> None:
+    parameters = dict(inspect.signature(max_whisper.load_audio).parameters)
+    del parameters["source"]
+    assert {name: (parameter.default, parameter.annotation) for name, parameter in parameters.items()} == {
+        definition.name: (definition.default, definition.annotation) for definition in options_of(ReadingOptions)
+    }
 
 
 SNIPPETS = """\
@@ -76,6 +91,9 @@ many = model.transcribe_many(["a.wav"], batch_size=8, suppress_tokens=[1, 2])
 model.transcribe_many(["a.wav"], batch_size=8.5)  # wrong
 code, probabilities = model.detect_language("a.wav", segments=2)
 model.detect_language("a.wav", segments="2")  # wrong
+model.detect_language("a.raw", input_format="s16le", sample_rate=8000, channel="left")
+model.detect_language("a.wav", beam_size=5)  # wrong
+model.transcribe("a.mkv", audio_track=2.0)  # wrong
 result.save("a.srt", max_line_width=42, highlight_words=True)
 result.save("a.srt", max_line_widht=42)  # wrong
 result.save("a.srt", max_line_width="42")  # wrong

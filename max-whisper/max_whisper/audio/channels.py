@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from max_whisper.audio.layouts import channel_index, listed_channels, mixing_gains
 from max_whisper.errors import AudioError
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
 LOUDEST = 4.0  # of float samples, whose full scale is 1: the sum of four voices at their loudest
 
-_NAMES = {"left": "FL", "right": "FR", "center": "FC", "centre": "FC"}
-_UNNAMED = "NONE"  # PyAV's name of a channel in a layout that is a count alone, as in a plain WAV file
-_USUAL = {1: "mono", 2: "stereo"}  # what such a count means; more of them are as often microphones of a room
 _PACKED = {"s16": 1 / 2**15, "s32": 1 / 2**31, "u8": 1 / 2**7, "flt": 1.0, "dbl": 1.0}  # formats, and 1 / full scale
 _FLOATS = ("flt", "dbl")
 
@@ -45,11 +43,13 @@ def selected(
     import av
 
     for frame in frames:
-        index = _index(frame.layout, channel)
-        if index is None and frame.layout.nb_channels == 1 and _index(declared, channel) is not None:
+        # Of as many channels the file's own names count: a layout of frames may be a count alone.
+        layout = declared if frame.layout.nb_channels == declared.nb_channels else frame.layout
+        index = channel_index(layout, channel)
+        if index is None and layout.nb_channels == 1 and channel_index(declared, channel) is not None:
             index = 0
         if index is None:
-            raise AudioError(f"{name} has no channel {channel}; give one of those it has: {_listed(frame.layout)}")
+            raise AudioError(f"{name} has no channel {channel}; give one of those it has: {listed_channels(layout)}")
         planes, format = _planes(frame)
         one = av.AudioFrame.from_ndarray(np.ascontiguousarray(planes[None, index]), format=format, layout="mono")
         one.sample_rate, one.pts, one.time_base = frame.sample_rate, frame.pts, frame.time_base
@@ -60,7 +60,8 @@ class MixWatch:
     """Looks at a few frames of each second of a sound that is mixed to one channel, for what spoils the mix.
 
     Channels that are out of phase cancel each other; and float samples far beyond 1 are cut there. What is found is
-    told once, in a line, at the end of the sound or, where it is evident, after half a minute.
+    told once, in a line, at the end of the sound or, where it is evident, after half a minute. A file may have several
+    sounds, one after the other.
     """
 
     def __init__(self, name: str, tell: Callable[[str], None]) -> None:
@@ -89,7 +90,7 @@ class MixWatch:
         self._end_block()
         self._judge(_WARNED_SHARE)
         if self._peak > LOUDEST:
-            self._tell(
+            self._tell_once(
                 f"{self._name} has float samples up to {self._peak:.5g}, which are cut at 1; write it again with "
                 "samples in [-1, 1], or as integers"
             )
@@ -100,7 +101,7 @@ class MixWatch:
         planes, format = _planes(frame)
         if (frame.layout, format) != (self._layout, self._format):
             self._end_block()
-            self._layout, self._format, self._gains = frame.layout, format, _mixing_gains(frame.layout)
+            self._layout, self._format, self._gains = frame.layout, format, mixing_gains(frame.layout, self._name)
         self._block.append(planes[:, :_LOOKED_AT])
         if len(self._block) == _BLOCK:
             self._end_block()
@@ -129,13 +130,17 @@ class MixWatch:
 
     def _judge(self, least_share: float) -> None:
         """Tell of channels that cancel in at least so much of the sound."""
-        if self._has_told or self._layout is None or self._cancelled <= least_share * self._power:
-            return
-        self._has_told = True
-        self._tell(
-            f"{self._name} has channels out of phase, which cancel each other in the mix "
-            f"({self._cancelled / self._power:.0%} of the sound); give one of them as channel: {_listed(self._layout)}"
-        )
+        if self._layout is not None and self._cancelled > least_share * self._power:
+            self._tell_once(
+                f"{self._name} has channels out of phase, which cancel each other in the mix "
+                f"({self._cancelled / self._power:.0%} of the sound); "
+                f"give one of them as channel: {listed_channels(self._layout)}"
+            )
+
+    def _tell_once(self, line: str) -> None:
+        if not self._has_told:
+            self._has_told = True
+            self._tell(line)
 
 
 def _planes(frame: av.AudioFrame) -> tuple[NDArray[Any], str]:
@@ -151,44 +156,3 @@ def _planes(frame: av.AudioFrame) -> tuple[NDArray[Any], str]:
     if not frame.format.is_planar:
         array = array.reshape(frame.samples, frame.layout.nb_channels).T
     return array, format
-
-
-def _mixing_gains(layout: av.AudioLayout) -> NDArray[np.float32]:
-    """The factors with which FFmpeg mixes the channels of a layout to one, float32 [channels]: those of its own mix."""
-    import av
-
-    single = np.eye(layout.nb_channels, dtype=np.float32)  # as many samples as channels, each in one of them
-    frame = av.AudioFrame.from_ndarray(single.reshape(1, -1), format="flt", layout=layout.name)
-    frame.sample_rate = 48_000
-    resampler = av.AudioResampler("flt", "mono", 48_000)
-    pieces = [*resampler.resample(frame), *resampler.resample(None)]
-    gains = np.concatenate([piece.to_ndarray()[0] for piece in pieces if piece is not None])
-    return np.asarray(gains, np.float32)
-
-
-def _index(layout: av.AudioLayout, channel: int | str) -> int | None:
-    """Where a channel stands in a layout; None where it does not."""
-    if isinstance(channel, int):
-        return channel - 1 if channel <= layout.nb_channels else None
-    wanted = _NAMES.get(channel.lower(), channel).lower()
-    for index, known in enumerate(_known(layout)):
-        if wanted in known:
-            return index
-    return None
-
-
-def _known(layout: av.AudioLayout) -> list[tuple[str, ...]]:
-    """The names of each channel in lower case, ('fl', 'front left'); none where the layout is a count alone."""
-    if all(channel.name == _UNNAMED for channel in layout.channels):
-        import av
-
-        if layout.nb_channels not in _USUAL:
-            return [()] * layout.nb_channels
-        layout = av.AudioLayout(_USUAL[layout.nb_channels])
-    return [(channel.name.lower(), channel.description.lower()) for channel in layout.channels]
-
-
-def _listed(layout: av.AudioLayout) -> str:
-    """1 (FL), 2 (FR)"""
-    numbered = enumerate(_known(layout), start=1)
-    return ", ".join(f"{number} ({names[0].upper()})" if names else str(number) for number, names in numbered)

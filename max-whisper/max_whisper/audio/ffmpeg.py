@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from max_whisper.audio.byte_streams import ForwardView
 from max_whisper.audio.channels import MixWatch, selected
 from max_whisper.audio.headers import declared_seconds
+from max_whisper.audio.layouts import Layouts
 from max_whisper.audio.ogg import Link, Links, is_ogg
 from max_whisper.audio.reading import ReadingOptions
 from max_whisper.audio.timeline import on_timeline
@@ -173,12 +174,14 @@ def _sound(
     """The decoded frames of a file, of all its links if it is a chained Ogg, and the silence between them."""
     import av
 
+    watch = MixWatch(name, noticed)
     for part in [file] if reading.input_format else _parts(file, state):
         try:
             # Titles in a file's metadata need not be valid text for its sound to be.
             with av.open(
                 cast("str | BinaryIO", part), metadata_errors="ignore", **_format_and_options(part, reading)
             ) as container:
+                layouts = Layouts(container)  # before anything asks for a layout
                 try:
                     stream = _audio_stream(container, reading, name)
                 except AudioError as error:
@@ -189,8 +192,8 @@ def _sound(
                 if isinstance(part, Link) and stream.codec_context.name == "flac" and len(container.streams) == 1:
                     frames = _from_any_page(frames, part)
                 if reading.channel is not None:
-                    frames = selected(frames, reading.channel, stream.codec_context.layout, name)
-                frames = MixWatch(name, noticed).over(frames)
+                    frames = selected(frames, reading.channel, layouts.of(stream), name)
+                frames = watch.over(frames)
                 if reading.container_times and _kind(container) in _TIME_STAMPED:
                     start = None if container.start_time is None else container.start_time / 1e6
                     frames = on_timeline(frames, start, _possible_end(container, stream), state.disbelieve)
