@@ -37,8 +37,8 @@ def essence(result: Transcription) -> list[tuple[object, ...]]:
 def test_the_references_text_tokens_and_times(reference: Transcriber, options: dict[str, Any]) -> None:
     model = max_whisper.load_model(MODEL, device="cpu")
     assert model.name == "tiny.en"
-    expected = reference.transcribe(RECORDING, **options)
-    heard = model.transcribe(RECORDING, **options)
+    expected = reference.transcribe(RECORDING, clamp_timestamps=False, **options)
+    heard = model.transcribe(RECORDING, clamp_timestamps=False, **options)
     assert heard.text == expected.text
     assert essence(heard) == essence(expected)
 

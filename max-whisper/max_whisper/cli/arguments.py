@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from max_whisper.audio.vad.parameters import VadParameters
@@ -19,6 +19,7 @@ from max_whisper.definitions import CommandLine, Option, options_of
 from max_whisper.errors import OptionError
 from max_whisper.options import LoadOptions, TranscribeOptions
 from max_whisper.options.parser import CommandParser
+from max_whisper.results.cues import Layout
 from max_whisper.results.formats import SubtitleOptions
 from max_whisper.version import __version__
 
@@ -28,6 +29,7 @@ STANDARD_INPUT = "-"
 LOADING, OUTPUT, SUBTITLES = (
     tuple(option.name for option in options_of(options)) for options in (LoadOptions, OutputOptions, SubtitleOptions)
 )
+LINES = tuple(field.name for field in fields(Layout))  # options of subtitles that need words
 VAD_PREFIX = "vad_"  # before the names of VadParameters on the command line
 
 
@@ -83,7 +85,7 @@ def subtitle_options(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[st
     """
     options = {name: values[name] for name in SUBTITLES if values[name] not in (None, False)}
     for name in options:
-        if not values["word_timestamps"]:
+        if name in LINES and not values["word_timestamps"]:
             raise WrongOptionError(f"{name} requires word_timestamps; add --word-timestamps True")
     checked(SubtitleOptions, options)
     warnings = []

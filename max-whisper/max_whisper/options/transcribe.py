@@ -295,6 +295,13 @@ class TranscribeOptions:
         origin=_BOTH,
     )
 
+    clamp_timestamps: bool = option(
+        True,
+        help="whether no segment or word begins or ends outside of its clip and recording; False leaves times as the "
+        "model writes them, up to 30 s behind the end, as openai-whisper does",
+        group=_TIMES,
+        form=truth(),
+    )
     clip_timestamps: str | Sequence[float] = option(
         "0",
         help="seconds, start,end,start,end,...: the parts to transcribe; without the last end, to the recording's",
@@ -457,8 +464,9 @@ class TranscribeOptions:
         return {**keywords, "sample_len": self.sample_len or self.max_new_tokens}
 
 
-# openai-whisper's `transcribe` has these in another way: as PyTorch's seed, and as `sample_len`.
-UNDER_ANOTHER_NAME = ("seed", "max_new_tokens")
+# The backend torch has these beside the keywords of openai-whisper's `transcribe`: as PyTorch's seed, as `sample_len`,
+# and in what is made of its result.
+UNDER_ANOTHER_NAME = ("seed", "max_new_tokens", "clamp_timestamps")
 
 # Options that openai-whisper's `transcribe` has in no way.
 NOT_IN_REFERENCE = tuple(
