@@ -38,8 +38,8 @@ TRANSCRIBE = """\
 
 They are keywords of `transcribe`, `stream` and `transcribe_many`, fields of `TranscribeOptions`, and options of
 `max-whisper transcribe`. The backend `torch`, which is openai-whisper itself, takes those of reading the recording,
-those of *o*, `seed` and `max_new_tokens`; for another it raises an OptionError. Those of reading the recording are
-keywords of `detect_language` and `load_audio` too, and options of `max-whisper language`.
+those of *o*, `seed`, `max_new_tokens` and `clamp_timestamps`; for another it raises an OptionError. Those of reading
+the recording are keywords of `detect_language` and `load_audio` too, and options of `max-whisper language`.
 """
 
 VAD = """\
@@ -50,10 +50,11 @@ with `vad_` before the name: `--vad-threshold 0.6`.
 """
 
 SUBTITLES = """\
-## Subtitles
+## Files and subtitles
 
-Keywords of `Transcription.save`, and options of `max-whisper transcribe`, for srt and vtt. They need words: transcribe
-with `word_timestamps=True`.
+Keywords of `Transcription.save`, and options of `max-whisper transcribe`. `compatible` is for all formats: see [what
+differs](from-openai-whisper.md#files). The others are for srt and vtt, and need words: transcribe with
+`word_timestamps=True`.
 """
 
 LOADING = """\

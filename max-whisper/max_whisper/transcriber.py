@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from max_whisper.audio.constants import N_SAMPLES
+from max_whisper.audio.constants import HOP_LENGTH, N_SAMPLES
 from max_whisper.audio.reading import ReadingOptions
 from max_whisper.audio.recording import Audio
 from max_whisper.audio.samples import SampleSource, open_samples
@@ -27,6 +28,7 @@ from max_whisper.options.transcribe import DEFAULT_BATCH_SIZE
 from max_whisper.progress import Progress, Step, silent
 from max_whisper.results import RecordingEvent, Segment, Transcription
 from max_whisper.runtime.forks import check_not_forked
+from max_whisper.transcription.clips import clamped, clips_of
 from max_whisper.transcription.tasks import (
     ChunkedTranscription,
     SequentialTranscription,
@@ -333,6 +335,9 @@ class ReferenceTranscriber(Transcriber):
     def _stream(self, source: SampleSource, options: TranscribeOptions, progress: Progress) -> TranscriptionStream:
         samples = np.concatenate(list(source.blocks()))
         result = Transcription.from_dict(self.model.transcribe(samples, seed=options.seed, **options.for_reference()))
+        if options.clamp_timestamps:
+            clips = clips_of(options.clips, len(samples) // HOP_LENGTH)
+            result = replace(result, segments=clamped(result.segments, clips))
         return TranscriptionStream(iter(result.segments), lambda _: result)
 
 

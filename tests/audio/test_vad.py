@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,6 @@ from max_whisper.audio.vad import (
     FRAME_SAMPLES,
     Span,
     SpeechDetector,
-    SpeechTimes,
     VadParameters,
     detector,
     find_speech,
@@ -29,7 +27,6 @@ from max_whisper.audio.vad import (
 )
 from max_whisper.errors import MaxWhisperError, OptionError
 from max_whisper.progress import Step
-from max_whisper.results import Segment, Word
 from training.make_voice_activity import ASSETS, NAME, weights_file
 
 SAMPLES = Path(__file__).resolve().parents[2] / "audio_samples"
@@ -390,78 +387,3 @@ def test_no_span_is_longer_than_asked(parameters: VadParameters) -> None:
             probabilities = curve(generator, 3000)
             spans = speech_spans(probabilities, 3000 * FRAME_SAMPLES, parameters.at_most(seconds))
             assert max(stop - start for start, stop in spans) <= seconds * SAMPLE_RATE
-
-
-# Times
-
-
-def test_times_are_the_inverse_of_concatenation() -> None:
-    generator = np.random.default_rng(2)
-    for _ in range(20):
-        spans = random_spans(generator, 2.0)
-        times = SpeechTimes(spans)
-        original = np.concatenate([np.arange(start, stop) for start, stop in spans])
-        for sample in generator.integers(0, len(original), 200):
-            assert round(times.original_time(sample / SAMPLE_RATE) * SAMPLE_RATE) == original[sample]
-        for cut in np.cumsum([stop - start for start, stop in spans]):
-            # The end of the last sample before the cut, not the start of the first one after it.
-            end = times.original_time(cut / SAMPLE_RATE, is_end=True)
-            assert round(end * SAMPLE_RATE) == original[cut - 1] + 1
-
-
-def test_times_never_go_back_and_never_leave_the_spans() -> None:
-    generator = np.random.default_rng(4)
-    for is_end in (False, True):
-        spans = random_spans(generator, 1.0)
-        times = SpeechTimes(spans)
-        mapped = [times.original_time(seconds, is_end=is_end) for seconds in np.arange(-1, 30, 0.01)]
-        assert mapped == sorted(mapped)
-        for time in mapped:
-            assert any(start - 1e-6 <= time * SAMPLE_RATE <= stop + 1e-6 for start, stop in spans)
-
-
-def segment(start: float, end: float, words: tuple[Word, ...] | None = None) -> Segment:
-    return Segment(3, 100, start, end, " text", (1, 2), 0.0, -0.5, 1.1, 0.01, words)
-
-
-# One second of speech at 5 s, two at 10 s, one at 20 s.
-TIMES = SpeechTimes([Span(80_000, 96_000), Span(160_000, 192_000), Span(320_000, 336_000)])
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "expected"),
-    [
-        (0.0, 1.0, (5.0, 6.0)),
-        (0.25, 2.5, (5.25, 11.5)),
-        (1.0, 3.0, (10.0, 12.0)),
-        (3.0, 4.0, (20.0, 21.0)),
-        (3.5, 9.0, (20.5, 21.0)),
-        (1.0, 1.0, (10.0, 10.0)),
-    ],
-)
-def test_segments_are_put_back(start: float, end: float, expected: tuple[float, float]) -> None:
-    restored = TIMES.restore(segment(start, end))
-    assert (restored.start, restored.end) == expected
-    assert restored == replace(segment(start, end), start=expected[0], end=expected[1], seek=1000)
-
-
-def test_words_are_not_torn_over_a_cut() -> None:
-    words = [(0.0, 0.5), (0.9, 1.04), (0.9, 1.4), (2.5, 3.0), (3.0, 3.0), (3.25, 3.75)]
-    expected = [(5.0, 5.5), (5.9, 6.0), (10.0, 10.4), (11.5, 12.0), (20.0, 20.0), (20.25, 20.75)]
-    given = tuple(Word(" word", start, end, 0.5) for start, end in words)
-    restored = TIMES.restore(segment(0.0, 4.0, given))
-    assert restored.words is not None
-    assert [(word.start, word.end) for word in restored.words] == expected
-    assert [(word.word, word.probability) for word in restored.words] == [(" word", 0.5)] * len(words)
-    assert (restored.start, restored.end) == (5.0, 20.75)
-
-
-def test_times_of_a_recording_that_is_all_speech_stay() -> None:
-    spans = [Span(0, 1000 * SAMPLE_RATE)]
-    given = segment(1.28, 999.98, (Word(" a", 1.28, 2.0, 0.9), Word(" b", 2.0, 999.98, 0.8)))
-    assert SpeechTimes(spans).restore(given) == given
-    assert SpeechTimes(spans).restore(replace(given, words=())) == replace(given, words=())
-
-
-def test_without_speech_every_time_is_zero() -> None:
-    assert SpeechTimes([]).original_time(1.0) == 0

@@ -76,7 +76,7 @@ def essence(result: Transcription) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_the_references_text_tokens_and_times(pair: Pair, jfk: Path, options: dict[str, Any]) -> None:
-    heard, expected = (model.transcribe(jfk, **options) for model in pair)
+    heard, expected = (model.transcribe(jfk, clamp_timestamps=False, **options) for model in pair)
     assert heard.text == expected.text
     assert essence(heard) == essence(expected)
 

@@ -14,7 +14,7 @@ import pytest
 from max_whisper.audio import load_audio
 from max_whisper.audio.log_mel import LogMelWindows
 from max_whisper.audio.samples import open_samples
-from max_whisper.audio.vad import CHUNKED, find_speech, pack_spans
+from max_whisper.audio.vad import CHUNKED, Span, SpeechTimes, find_speech, pack_spans
 from max_whisper.errors import AudioError, MaxWhisperError
 from max_whisper.options import TranscribeOptions
 from max_whisper.progress import Step, silent
@@ -113,24 +113,17 @@ def as_a_whole(model: ScriptedModel, audio: np.ndarray, chosen: TranscribeOption
     for start, stop in pack_spans(spans):
         start -= start % 160
         log_mel = LogMelWindows(open_samples(audio[start:stop]), model.dims.n_mels)
-        recording = LongForm(log_mel, model.dims, chosen, language=language, first_frame=start // 160)
+        recording = LongForm(
+            log_mel,
+            model.dims,
+            chosen,
+            language=language,
+            restore_times=SpeechTimes([Span(start, stop)]).restore,
+            first_frame=start // 160,
+        )
         for _, event in Batch(model, chosen, 1).run([lambda recording=recording: recording]):  # type: ignore[misc]
             if isinstance(event, Segment):
-                seconds = start / 16000
-                words = event.words and tuple(
-                    replace(word, start=round(word.start + seconds, 2), end=round(word.end + seconds, 2))
-                    for word in event.words
-                )
-                segments.append(
-                    replace(
-                        event,
-                        id=len(segments),
-                        seek=event.seek + start // 160,
-                        start=round(event.start + seconds, 2),
-                        end=round(event.end + seconds, 2),
-                        words=words,
-                    )
-                )
+                segments.append(replace(event, id=len(segments)))
             else:
                 assert not isinstance(event, MaxWhisperError)
                 text += event.text

@@ -10,7 +10,7 @@ import argparse
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from max_whisper.definitions import OPENAI, CommandLine, Option, options_of
 from max_whisper.errors import MaxWhisperError, OptionError
 from max_whisper.options import LoadOptions, TranscribeOptions
 from max_whisper.options.parser import CommandParser, option_of, path_of
+from max_whisper.results.cues import Layout
 from max_whisper.results.formats import SubtitleOptions
 from max_whisper.version import __version__
 
@@ -32,6 +33,7 @@ STANDARD_INPUT = "-"
 LOADING, OUTPUT, SUBTITLES = (
     tuple(option.name for option in options_of(options)) for options in (LoadOptions, OutputOptions, SubtitleOptions)
 )
+LINES = tuple(field.name for field in fields(Layout))  # options of subtitles that need words
 
 
 class WrongOptionError(OptionError):
@@ -122,7 +124,7 @@ def subtitle_options(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[st
     """
     options = {name: values[name] for name in SUBTITLES if values[name] not in (None, False)}
     for name in options:
-        if not values["word_timestamps"]:
+        if name in LINES and not values["word_timestamps"]:
             raise WrongOptionError(f"{name} requires word_timestamps=True")
     checked(SubtitleOptions, options)
     warnings = []

@@ -70,7 +70,7 @@ def compare(pair: Pair, case: Case) -> Comparison:
     with _temperatures_of_reference(pair.reference) as theirs_tried:
         theirs = _reference_result(pair.reference, audio, case.options)
     with _temperatures_of_ours() as ours_tried:
-        ours = pair.ours.transcribe(audio, **copy.deepcopy(dict(case.options)))
+        ours = pair.ours.transcribe(audio, clamp_timestamps=False, **copy.deepcopy(dict(case.options)))
     outcome = Comparison(
         case,
         windows=sum(temperature == theirs_tried[0] for temperature in theirs_tried),
@@ -132,7 +132,7 @@ def _file_differences(outcome: Comparison, theirs: Mapping[str, Any], ours: Tran
     options = dict(outcome.case.subtitles)
     for format in formats.FORMATS:
         file = io.StringIO()
-        formats.write(ours, file, format, **options)
+        formats.write(ours, file, format, compatible=True, **options)
         try:
             of_ours = _written_by_reference(format, ours.to_dict(), options)
             of_theirs = _written_by_reference(format, theirs, options)

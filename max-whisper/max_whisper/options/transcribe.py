@@ -298,6 +298,13 @@ class TranscribeOptions(ReadingOptions):
         origin=_BOTH,
     )
 
+    clamp_timestamps: bool = option(
+        True,
+        help="whether no segment or word begins or ends outside of its clip and recording; False leaves times as the "
+        "model writes them, up to 30 s behind the end, as openai-whisper does",
+        group=_TIMES,
+        form=truth(),
+    )
     clip_timestamps: str | Sequence[float] = option(
         "0",
         help="seconds, start,end,start,end,...: the parts to transcribe; without the last end, to the recording's",
@@ -465,8 +472,9 @@ class TranscribeOptions(ReadingOptions):
         return {**keywords, "sample_len": self.sample_len or self.max_new_tokens}
 
 
-# openai-whisper's `transcribe` has these in another way: as PyTorch's seed, and as `sample_len`.
-UNDER_ANOTHER_NAME = ("seed", "max_new_tokens")
+# The backend torch has these beside the keywords of openai-whisper's `transcribe`: as PyTorch's seed, as `sample_len`,
+# and in what is made of its result.
+UNDER_ANOTHER_NAME = ("seed", "max_new_tokens", "clamp_timestamps")
 
 # A recording is read before any backend hears of it: openai-whisper is given the samples.
 BEFORE_THE_BACKEND = tuple(definition.name for definition in options_of(ReadingOptions))

@@ -11,6 +11,9 @@ from typing import TypedDict
 class SubtitleKeywords(TypedDict, total=False):
     """The fields of `SubtitleOptions`, each of which may be left away."""
 
+    compatible: bool
+    """Whether files are openai-whisper's byte for byte, even where other programs cannot read those. The default is
+    False."""
     max_line_width: int | None
     """The most characters of a line; a longer word has a line to itself. The default is None."""
     max_line_count: int | None

@@ -52,9 +52,10 @@ class Transcription:
         The file appears whole or not at all; one of that name is replaced.
 
         Args:
-            path: the file to write, UTF-8, byte for byte as openai-whisper's writers give it.
-            subtitles: how words become lines, in .srt and .vtt: `max_line_width` characters, `max_line_count` lines,
-                `max_words_per_line`, `highlight_words`. They need words: transcribe with `word_timestamps=True`.
+            path: the file to write, UTF-8.
+            subtitles: `compatible=True` writes openai-whisper's files byte for byte, even where they are not valid.
+                The others say how words become lines, in .srt and .vtt: `max_line_width` characters, `max_line_count`
+                lines, `max_words_per_line`, `highlight_words`. They need words: transcribe with `word_timestamps=True`.
 
         Raises:
             OptionError: the suffix names no format, an option does not exist, a limit is less than 1, or there are no

@@ -5,13 +5,15 @@ which begins where the last timestamp of the one before it points. A recording c
 asks, and whoever runs it (batching.py) answers, alone or together with what other recordings ask at that time.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from max_whisper.audio import FRAMES_PER_SECOND, HOP_LENGTH, N_FRAMES, SAMPLE_RATE
+from max_whisper.audio.vad import Spoken
 from max_whisper.backends.interface import AudioFeatures
 from max_whisper.decoding import DecodingResult, WindowContext, is_silence, mean_probabilities, most_probable_language
 from max_whisper.decoding.prompt import text_tokens
@@ -20,6 +22,7 @@ from max_whisper.models.whisper.tokenizer import Tokenizer, get_tokenizer
 from max_whisper.options import TranscribeOptions
 from max_whisper.progress import Progress, Step, silent
 from max_whisper.results import Segment
+from max_whisper.transcription.clips import Clip, clips_of
 from max_whisper.transcription.hallucination import Continuation, continue_after_words
 from max_whisper.transcription.word_timestamps import (
     SegmentDraft,
@@ -78,6 +81,10 @@ Request: TypeAlias = DetectLanguage | DecodeWindow | AlignTokens
 Steps: TypeAlias = Generator[Request | Segment, Any, None]
 
 
+# Gives the segments of a window the times of another recording, after a time in it; see SpeechTimes.restore.
+RestoreTimes: TypeAlias = Callable[[Sequence[Spoken], float], Sequence[Segment]]
+
+
 @dataclass(frozen=True)
 class Window:
     """A stretch of the recording that is decoded at once."""
@@ -124,14 +131,14 @@ class LongForm:
         options: TranscribeOptions,
         *,
         language: str | None = None,
-        restore_times: Callable[[Segment], Segment] | None = None,
+        restore_times: RestoreTimes | None = None,
         first_frame: int = 0,
         progress: Progress = silent,
     ) -> None:
         """
         options: resolved for the model.
         language: where it is not an option but was found out already; otherwise it is detected.
-        restore_times: gives a segment the times of another recording, of which this one is a part.
+        restore_times: gives segments the times of another recording, of which this one is made.
         first_frame: mel frame of that other recording at which this one begins; it seeds the sampling.
         progress: hears how many seconds of the recording are done.
         """
@@ -150,6 +157,7 @@ class LongForm:
         self._seek = 0
         self._n_segments = 0
         self._last_speech_timestamp = 0.0  # seconds
+        self._reported_end = 0.0  # of the last segment given, in seconds
         self._tokenizer = self._tokenizer_of(self.language or "en")
         self._initial_prompt = text_tokens(self._tokenizer, options.initial_prompt)
         self._hotwords = text_tokens(self._tokenizer, options.hotwords or None)
@@ -170,10 +178,10 @@ class LongForm:
         """Requests, to be answered with `send`, and segments, each as soon as it is final."""
         if self.language is None:
             yield from self._detect_language()
-        for start, end in self._clips():
-            self._seek = start
-            while self._seek < end:
-                yield from self._transcribe_window(end)
+        for clip in clips_of(self._options.clips, self._log_mel.content_frames):
+            self._seek = clip.first
+            while self._seek < clip.stop:
+                yield from self._transcribe_window(clip)
                 self._progress(self._step())
 
     def _tokenizer_of(self, language: str) -> Tokenizer:
@@ -183,15 +191,6 @@ class LongForm:
             language=language,
             task=self._options.task,
         )
-
-    def _clips(self) -> Iterator[tuple[int, int]]:
-        """The stretches to transcribe, in mel frames."""
-        content = self._log_mel.content_frames
-        points = [round(seconds * FRAMES_PER_SECOND) for seconds in self._options.clips] or [0]
-        if len(points) % 2:
-            points.append(content)
-        for start, end in zip(points[::2], points[1::2], strict=True):
-            yield start, min(end, content)
 
     def _detect_language(self) -> Generator[Request, Any, None]:
         content, windows = self._log_mel.content_frames, []
@@ -208,10 +207,10 @@ class LongForm:
         self.language = most_probable_language(self.language_probabilities)
         self._tokenizer = self._tokenizer_of(self.language)
 
-    def _transcribe_window(self, clip_end: int) -> Steps:
+    def _transcribe_window(self, clip: Clip) -> Steps:
         """Decode the window at the seek, give its segments and move on."""
         options, content = self._options, self._log_mel.content_frames
-        window = Window(self._seek, min(N_FRAMES, content - self._seek, clip_end - self._seek))
+        window = Window(self._seek, min(N_FRAMES, content - self._seek, clip.stop - self._seek))
         log_mel = self._log_mel.window(window.seek, window.frames)
         features, tokenizer = None, self._tokenizer
         if window.seek == 0 and window.frames == N_FRAMES:
@@ -238,11 +237,10 @@ class LongForm:
             self._last_speech_timestamp = continuation.last_speech_timestamp
             if continuation.skipped:
                 return
-        for draft in drafts:
-            segment = self._segment(draft, result)
-            self._n_segments += 1
+        for segment in self._with_reported_times([self._segment(draft, result) for draft in drafts], drafts, clip):
             self._tokens += segment.tokens
-            yield self._restore_times(segment) if self._restore_times else segment
+            yield replace(segment, id=self._n_segments)
+            self._n_segments += 1
         if not options.condition_on_previous_text or result.temperature > options.prompt_reset_on_temperature:
             self._prompt_start = len(self._tokens)
 
@@ -296,6 +294,22 @@ class LongForm:
             threshold=options.hallucination_silence_threshold,
         )
 
+    def _with_reported_times(
+        self, segments: Sequence[Segment], drafts: Sequence[SegmentDraft], clip: Clip
+    ) -> Sequence[Segment]:
+        """The segments of a window with the times that are given to the user; decoding goes on by those that it has."""
+        if self._options.clamp_timestamps:
+            segments = [clip.clamped(segment) for segment in segments]
+        if self._restore_times:
+            spoken = [
+                Spoken(segment, draft.written, _by_words(segment.tokens, draft.word_ends, self._tokenizer.eot))
+                for segment, draft in zip(segments, drafts, strict=True)
+            ]
+            segments = self._restore_times(spoken, self._reported_end)
+        if segments:
+            self._reported_end = segments[-1].end
+        return segments
+
     def _segment(self, draft: SegmentDraft, result: DecodingResult) -> Segment:
         is_empty = draft.start == draft.end or not draft.text.strip()
         return Segment(
@@ -315,6 +329,19 @@ class LongForm:
     def _step(self) -> Step:
         total = self._log_mel.content_frames
         return Step("transcribing", min(self._seek, total) // FRAMES_PER_SECOND, total // FRAMES_PER_SECOND, "s")
+
+
+def _by_words(tokens: Sequence[int], word_ends: Sequence[int], eot: int) -> tuple[tuple[int, ...], ...]:
+    """The tokens of a segment word by word; its first timestamp is with the first word, others with the one before.
+
+    word_ends: how many tokens of text, below `eot`, there are up to the end of each word.
+    """
+    words: list[list[int]] = [[] for _ in word_ends]
+    n_text = 0
+    for token in tokens if words else ():
+        n_text += token < eot
+        words[min(bisect_left(word_ends, n_text), len(words) - 1)].append(token)
+    return tuple(tuple(word) for word in words)
 
 
 def _last(tokens: list[int], count: int) -> list[int]:

@@ -119,7 +119,7 @@ class ChunkedTranscription:
             self._model.dims,
             self._options,
             language=self._language,
-            restore_times=partial(_later, samples=chunk.span.start),
+            restore_times=SpeechTimes([chunk.span]).restore,
             first_frame=chunk.span.start // HOP_LENGTH,
         )
 
@@ -185,8 +185,10 @@ def long_form(model: SpeechModel, source: SampleSource, options: TranscribeOptio
     """A whole recording, or, with a voice-activity filter, its speech alone."""
     restore_times = None
     if options.vad_filter:
-        spans = find_speech(source, options.speech or VadParameters(), progress)
-        source, restore_times = Joined(source, spans), SpeechTimes(spans).restore
+        parameters = options.speech or VadParameters()
+        spans = find_speech(source, parameters, progress)
+        padding = round(parameters.speech_pad_ms * SAMPLE_RATE / 1000)
+        source, restore_times = Joined(source, spans), SpeechTimes(spans, padding=padding).restore
     log_mel = spectrogram(model, source, progress)
     return LongForm(log_mel, model.dims, options, restore_times=restore_times, progress=progress)
 
@@ -233,18 +235,3 @@ def in_order(events: Iterable[Event]) -> Iterator[Event]:
 
 def _transcription(result: RecordingResult, segments: Sequence[Segment]) -> Transcription:
     return Transcription(result.text, tuple(segments), result.language, result.language_probabilities)
-
-
-def _later(segment: Segment, samples: int) -> Segment:
-    """A segment of a stretch that begins so many samples into the recording."""
-    seconds = samples / SAMPLE_RATE
-    words = segment.words and tuple(
-        replace(word, start=round(word.start + seconds, 2), end=round(word.end + seconds, 2)) for word in segment.words
-    )
-    return replace(
-        segment,
-        seek=segment.seek + samples // HOP_LENGTH,
-        start=round(segment.start + seconds, 2),
-        end=round(segment.end + seconds, 2),
-        words=words,
-    )

@@ -5,7 +5,7 @@ make a map of tokens by time; the best monotonic path through it (dynamic time w
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -45,6 +45,11 @@ class SegmentDraft:
     tokens: tuple[int, ...]  # timestamp tokens among them
     text: str
     words: tuple[Word, ...] | None = None  # None as long as words are not timed
+    word_ends: tuple[int, ...] = ()  # tokens of text up to the end of each word
+    written: tuple[float, float] = field(init=False)  # start and end by the model's timestamps; words move the others
+
+    def __post_init__(self) -> None:
+        self.written = self.start, self.end
 
 
 def text_tokens_of(drafts: Sequence[SegmentDraft], tokenizer: Tokenizer) -> list[int]:
@@ -233,7 +238,7 @@ def add_word_timestamps(
 
     timings = iter(alignment)
     for draft in drafts:
-        words = _words_of(draft, timings, tokenizer)
+        words, draft.word_ends = _words_of(draft, timings, tokenizer)
         if words:
             if words[0].end - last_speech_timestamp > 4 * median_duration:
                 _shorten_after_pause(words, 2 * median_duration)
@@ -252,16 +257,24 @@ def _shorten_at_sentence_ends(alignment: Sequence[WordTiming], longest: float) -
                 timing.start = timing.end - longest
 
 
-def _words_of(draft: SegmentDraft, timings: Iterator[WordTiming], tokenizer: Tokenizer) -> list[WordTiming]:
-    """Take the words of a segment from those of the window; their times become those of the recording."""
+def _words_of(
+    draft: SegmentDraft, timings: Iterator[WordTiming], tokenizer: Tokenizer
+) -> tuple[list[WordTiming], tuple[int, ...]]:
+    """Take the words of a segment from those of the window; their times become those of the recording.
+
+    Returns the words, and how many tokens of text there are up to the end of each.
+    """
     offset = draft.seek * HOP_LENGTH / SAMPLE_RATE
     n_tokens = sum(token < tokenizer.eot for token in draft.tokens)
-    words = []
-    while n_tokens > 0 and (timing := next(timings, None)) is not None:
-        n_tokens -= len(timing.tokens)
+    words: list[WordTiming] = []
+    ends: list[int] = []
+    done = 0
+    while done < n_tokens and (timing := next(timings, None)) is not None:
+        done += len(timing.tokens)
         if timing.word:
             words.append(replace(timing, start=round(offset + timing.start, 2), end=round(offset + timing.end, 2)))
-    return words
+            ends.append(done)
+    return words, tuple(ends)
 
 
 def _shorten_after_pause(words: Sequence[WordTiming], longest: float) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from max_whisper.audio.vad.network import FRAME_SAMPLES
     from max_whisper.audio.vad.parameters import CHUNKED, VadParameters
     from max_whisper.audio.vad.spans import Span, SpeechChunks, SpeechSpans, pack_spans, speech_spans
-    from max_whisper.audio.vad.times import SpeechTimes
+    from max_whisper.audio.vad.times import SpeechTimes, Spoken
 else:
     __getattr__, __dir__ = lazily.names_of(
         __name__,
@@ -20,7 +20,7 @@ else:
             "network": ["FRAME_SAMPLES"],
             "parameters": ["CHUNKED", "VadParameters"],
             "spans": ["Span", "SpeechChunks", "SpeechSpans", "pack_spans", "speech_spans"],
-            "times": ["SpeechTimes"],
+            "times": ["SpeechTimes", "Spoken"],
         },
     )
 
@@ -32,6 +32,7 @@ __all__ = [
     "SpeechDetector",
     "SpeechSpans",
     "SpeechTimes",
+    "Spoken",
     "Stretch",
     "VadParameters",
     "find_speech",
