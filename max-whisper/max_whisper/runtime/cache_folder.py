@@ -27,7 +27,9 @@ def cache_dir() -> Path:
         try:
             return Path(folder).expanduser()
         except RuntimeError:
-            raise CheckpointError(f"{VARIABLE}: {folder!r} is in no home folder that is known; give its path") from None
+            raise CheckpointError(
+                f"MAX_WHISPER_CACHE: {folder!r} is in no home folder that is known; give its path"
+            ) from None
     folder_of_user = _platform_folder("max-whisper")
     if folder_of_user is not None and (folder_of_user.is_dir() or _can_be_made(folder_of_user)):
         return folder_of_user
@@ -41,7 +43,7 @@ def fallback_notice() -> str | None:
     if _is_told or os.environ.get(VARIABLE) or folder == _platform_folder("max-whisper"):
         return None
     _is_told = True
-    return f"there is no home folder that can be written to: the cache is {folder}; {VARIABLE} names another"
+    return f"there is no home folder that can be written to: the cache is {folder}; MAX_WHISPER_CACHE names another"
 
 
 def give_max_a_folder() -> None:
@@ -112,5 +114,5 @@ def _temporary_folder() -> Path:
             return folder
     raise CheckpointError(
         "there is no home folder, nor a temporary one, that can be written to, for compiled graphs and packed weights;"
-        f" name a folder in {VARIABLE}"
+        " name a folder in MAX_WHISPER_CACHE"
     )

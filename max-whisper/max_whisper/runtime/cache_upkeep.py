@@ -10,7 +10,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from max_whisper.checks import wrong_value
+from max_whisper.checks import one_line
+from max_whisper.errors import OptionError
 from max_whisper.runtime.cache_contents import TEMPORARY, Item, contents, remove
 from max_whisper.runtime.file_digests import hash_file, is_note_of_a_file
 
@@ -34,7 +35,9 @@ def cache_limit() -> float:
         return float("inf")
     match = _SIZE.fullmatch(text)
     if match is None or match[2].lower() not in _UNITS:
-        raise wrong_value(LIMIT_VARIABLE, "a size such as 20GB, 500MB or 10GiB, or none", text)
+        raise OptionError(
+            f"MAX_WHISPER_CACHE_LIMIT: a size such as 20GB, 500MB or 10GiB, or none, got {one_line(repr(text), 100)}"
+        )
     return float(match[1]) * _UNITS[match[2].lower()]
 
 
