@@ -327,7 +327,7 @@ class TestErrors:
     [
         ("https://example.org/a/talk.mp3?id=3#t", "talk.mp3", "https://example.org/a/talk.mp3?id=3#t"),
         ("https://me:hush@example.org/a%20b.mp3", "a b.mp3", "https://example.org/a%20b.mp3"),
-        ("https://example.org/a%2Fb.mp3", "a_b.mp3", "https://example.org/a%2Fb.mp3"),
+        ("https://example.org/a%2Fb.mp3", "b.mp3", "https://example.org/a%2Fb.mp3"),
         ("http://example.org/", "example.org", "http://example.org/"),
         ("http://example.org/listen/", "listen", "http://example.org/listen/"),
         ("http://", "recording", "http://"),

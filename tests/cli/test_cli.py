@@ -586,7 +586,7 @@ def test_raw_samples_a_track_and_a_channel(transcriber: FakeTranscriber, recordi
         "input_channels": 2,
     }
     assert heard[1] == list({**given, "channel": "2"}.values())
-    assert heard[2] == ["1", "FC", False, None, None, 1]
+    assert heard[2] == [1, "FC", False, None, None, 1]
 
 
 def test_raw_samples_from_standard_input(
@@ -603,13 +603,16 @@ def test_raw_samples_from_standard_input(
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--input-format", "s16le"], "input_format: raw s16le does not state its rate; give sample_rate too"),
-        (["--input-format", "s17le", "--sample-rate", "8000"], "input_format: one of u8, s8, mulaw, alaw, "),
-        (["--sample-rate", "8000"], "sample_rate: files state their own; it is for raw samples, give input_format too"),
-        (["--sample-rate", "8", "--input-format", "u8"], "sample_rate: whole Hz from 1000 to 768000, got 8"),
-        (["--input-channels", "2"], "input_channels: files state their own; it is for raw samples"),
-        (["--audio-track", "0"], "audio_track: a number from 1 on, or a language such as 'eng', got '0'"),
-        (["--channel", "-1"], "channel: a number from 1 on, or a name such as 'left' or 'FC', got '-1'"),
+        (["--input-format", "s16le"], "--input-format: raw s16le does not state its rate; give --sample-rate too"),
+        (["--input-format", "s17le", "--sample-rate", "8000"], "--input-format: one of u8, s8, mulaw, alaw, "),
+        (
+            ["--sample-rate", "8000"],
+            "--sample-rate: files state their own; it is for raw samples",
+        ),
+        (["--sample-rate", "8", "--input-format", "u8"], "--sample-rate: whole Hz from 1000 to 768000, got 8"),
+        (["--input-channels", "2"], "--input-channels: files state their own; it is for raw samples"),
+        (["--audio-track", "0"], "--audio-track: a number from 1 on, or a language such as 'eng', got '0'"),
+        (["--channel", "-1"], "--channel: a number from 1 on, or a name such as 'left' or 'FC', got '-1'"),
     ],
 )
 def test_options_of_reading_that_cannot_be(

@@ -341,7 +341,7 @@ def test_addresses(
 ) -> None:
     heard: list[object] = []
 
-    def load(audio: object) -> list[float]:
+    def load(audio: object, **_: object) -> list[float]:
         heard.append(audio)
         return []
 

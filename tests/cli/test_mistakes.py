@@ -31,7 +31,7 @@ from tests.cli.test_arguments import AROUND, ours
             "no command before --model; options follow a command: max-whisper transcribe --model",
         ),
         ("transcrib talk.mp3", "no command is called 'transcrib'; did you mean transcribe?;"),
-        ("list", "no command is called 'list'; there are transcribe, language, compile, models, demo, "),
+        ("list", "no command is called 'list'; there are transcribe, language, compile, models, cache, demo, "),
         ("benchmark", "no command is called 'benchmark'; there are transcribe, "),  # it needs a clone
         ("transcribe a.mp3 --bean-size 5", "no such option --bean-size; did you mean --beam-size?;"),
         ("transcribe a.mp3 --bean_size=5", "no such option --bean-size; did you mean --beam-size?;"),

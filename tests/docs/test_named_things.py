@@ -20,7 +20,9 @@ import pytest
 
 import max_whisper
 from max_whisper.cli.program import run
+from max_whisper.definitions import options_of
 from max_whisper.options.foreign_names import FOREIGN_NAMES
+from max_whisper.results.formats import SubtitleOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "max-whisper" / "max_whisper"
@@ -219,6 +221,7 @@ def test_python_blocks(page: Path) -> None:
 @every_page
 def test_keywords_in_prose(page: Path) -> None:
     known = set().union(*(keywords_of(function) for function in callables().values())) | set(FOREIGN_NAMES)
+    known |= {option.name for option in options_of(SubtitleOptions)}  # keywords of a Transcription's `save`
     wrong = []
     for span in read_page(page).spans:
         if re.fullmatch(r"[a-z]\w*=\S.*|[a-z]\w*=", span):

@@ -33,6 +33,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("channel", True, f"{_CHANNEL}, got True"),
     ("channel", ["left"], f"{_CHANNEL}, got ['left']"),
     ("container_times", None, "True or False, got None"),
+    ("clamp_timestamps", None, "True or False, got None"),
     ("input_format", "s16", f"{_RAW}, got 's16'"),
     ("input_format", "wav", f"{_RAW}, got 'wav'"),
     ("input_format", 16, f"{_RAW}, got 16"),

@@ -39,7 +39,8 @@ def no_such_file(name: str) -> str:
 def url_file_name(url: str) -> str:
     """The last part of an address's path, or its host: `talk.mp3` of `https://example.org/talk.mp3?id=3`."""
     parts = re.split("[?#]", shown_url(url), maxsplit=1)[0].split("/")
-    return unquote(next(part for part in (*parts[:2:-1], parts[2], "recording") if part)).replace("/", "_")
+    names = (unquote(part).rpartition("/")[2].replace("\0", "") for part in (*parts[:2:-1], parts[2]))
+    return next((name for name in names if name not in ("", ".", "..")), "recording")
 
 
 def shown_url(url: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 from max_whisper.audio.reading import ReadingOptions
 from max_whisper.audio.url import is_url, shown_url, url_file_name
@@ -111,7 +112,9 @@ def _recordings(file: str, errors: FileErrors) -> Iterator[Recording]:
     if file == STANDARD_INPUT:
         yield Recording("stdin", sys.stdin.buffer, Path("stdin"))
     elif is_url(file):
-        yield Recording(shown_url(file), file, _without_suffix(Path(url_file_name(file))))
+        name = url_file_name(file)
+        is_host = name == urlsplit(file).hostname
+        yield Recording(shown_url(file), file, Path(name) if is_host else _without_suffix(Path(name)))
     elif os.path.isdir(file):  # noqa: PTH112
         yield from _in_folder(file, errors)
     elif not os.path.exists(file):  # noqa: PTH110
