@@ -21,6 +21,7 @@ import pytest
 import max_whisper
 from max_whisper.cli.program import run
 from max_whisper.options.foreign_names import FOREIGN_NAMES
+from max_whisper.results.formats import SubtitleOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "max-whisper" / "max_whisper"
@@ -182,7 +183,8 @@ def keywords_of(function: Callable[..., Any]) -> set[str]:
     parameters = inspect.signature(function).parameters
     names = set(parameters)
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        names |= {field.name for field in fields(max_whisper.TranscribeOptions)}
+        is_saving = function is max_whisper.Transcription.save
+        names |= {field.name for field in fields(SubtitleOptions if is_saving else max_whisper.TranscribeOptions)}
     return names
 
 
