@@ -156,3 +156,9 @@ def test_names_of_other_programs_are_refused_with_a_hint(
 def test_options_of_subtitles(given: dict[str, Any], notes: list[str]) -> None:
     values = {**dict.fromkeys(SUBTITLES), "word_timestamps": True, **given}
     assert subtitle_options(values) == (given, notes)
+
+
+def test_compatible_files_need_no_words() -> None:
+    values = parse(["transcribe", "talk.mp3", "--compatible", "True"], {})
+    assert subtitle_options(values) == ({"compatible": True}, [])
+    assert subtitle_options(parse(["transcribe", "talk.mp3"], {})) == ({}, [])

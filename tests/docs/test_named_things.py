@@ -184,7 +184,8 @@ def keywords_of(function: Callable[..., Any]) -> set[str]:
     parameters = inspect.signature(function).parameters
     names = set(parameters)
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        names |= {field.name for field in fields(max_whisper.TranscribeOptions)}
+        is_saving = function is max_whisper.Transcription.save
+        names |= {field.name for field in fields(SubtitleOptions if is_saving else max_whisper.TranscribeOptions)}
     return names
 
 

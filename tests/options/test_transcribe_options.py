@@ -101,6 +101,7 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("max_initial_timestamp", -1, "seconds from 0 to 30, or None, got -1"),
     ("max_initial_timestamp", 31.0, "seconds from 0 to 30, or None, got 31.0"),
     ("word_timestamps", None, "True or False, got None"),
+    ("clamp_timestamps", "no", "True or False, got 'no'"),
     ("prepend_punctuations", None, "a string of characters, got None"),
     ("append_punctuations", [".", ","], "a string of characters, got ['.', ',']"),
     ("hallucination_silence_threshold", -2, "seconds of at least 0, or None, got -2"),
