@@ -297,7 +297,7 @@ class TestErrors:
         assert "the server answers 302" in message(server.at("/round/"))
 
     def test_empty(self, server: Server) -> None:
-        assert "is not audio or video that FFmpeg can read" in message(server.at("/empty/"))
+        assert "is empty (0 bytes); check the address" in message(server.at("/empty/"))
 
     @pytest.mark.parametrize(
         "url", ["http://", "http:///talk.mp3", "http://[::1/x", "http://a:port/x", "https://" + "a" * 70]

@@ -257,6 +257,8 @@ class _ObjectRecording(_FileRecording):
 class _PipeRecording(_FileRecording):
     """What can be read only once: its bytes are kept, as they come, for the passes over it."""
 
+    _if_empty = "check what is to write into the pipe"
+
     def __init__(self, name: str, reading: ReadingOptions, file: IO[bytes] | None = None) -> None:
         super().__init__(name, reading)
         self._file = file
@@ -270,7 +272,7 @@ class _PipeRecording(_FileRecording):
             self._kept = KeptBytes(self._file, self.name, self._warn_of_damage)
         forward = ForwardView(self._kept, 0, self._file)
         if not forward.peek(0, 1):
-            raise AudioError(f"{self.name} is empty (0 bytes); check what is to write into the pipe")
+            raise AudioError(f"{self.name} is empty (0 bytes); {self._if_empty}")
         if self._reading.input_format is not None or forward.peek(0, 4) in _DECODED_FORWARD:
             return forward
         return View(self._kept, 0, self._file)
@@ -296,6 +298,8 @@ class _NamedPipeRecording(_PipeRecording):
 
 class _UrlRecording(_PipeRecording):
     """What a server sends to the first pass."""
+
+    _if_empty = "check the address"
 
     def __init__(self, url: str, reading: ReadingOptions) -> None:
         super().__init__(f"'{shown_url(url)}'", reading)
