@@ -21,7 +21,7 @@ from typing import Any
 import max_whisper
 from max_whisper.diagnostics.machine import machine
 from max_whisper.results import Transcription
-from max_whisper.transcriber import Transcriber
+from max_whisper.transcriber import Transcriber, TranscriptionStream
 
 AUDIO = Path(__file__).resolve().parents[1] / "audio_samples"
 NAMES = ("greeting.ogg", "directions.mp3", "reminder.m4a", "dialogue.flac", "numbers.flac", "weather.flac")
@@ -34,24 +34,36 @@ def measure(
     """Seconds one after the other and in threads, the medians of rounds, and how many transcriptions differ."""
     chance = random.Random(0)
     tasks = [(chance.choice(recordings), chance.choice(OPTIONS)) for _ in range(jobs)]
-    alone = [model.transcribe(audio, **options) for audio, options in tasks]  # warms up, too
 
     def transcribe(number: int) -> Transcription:
         audio, options = tasks[number]
         return model.transcribe(audio, **options)
 
+    streams: list[TranscriptionStream] = []
+    left = [(chance.randrange(jobs), chance.randrange(3), chance.random() < 0.5) for _ in tasks]
+
     def between_streams(number: int) -> Transcription:
-        audio, options = tasks[-1 - number]
-        next(model.stream(audio, **options), None)
+        other, n_segments, is_kept = left[number]
+        audio, options = tasks[other]
+        stream = model.stream(audio, **options)
+        for _ in range(n_segments):
+            next(stream, None)
+        if is_kept:
+            streams.append(stream)  # never read on
         return transcribe(number)
 
+    for options in OPTIONS:
+        model.transcribe(recordings[0], **options)  # warms up
     serial, together, n_different = [], [], 0
+    alone: list[Transcription] = []
     for _ in range(rounds):
         seconds, heard = _timed(lambda: [transcribe(number) for number in range(jobs)])
         serial.append(seconds)
+        alone = alone or heard
+        n_different += _n_different(heard, alone)
         seconds, heard = _timed(lambda: _in_threads(transcribe, jobs, threads))
         together.append(seconds)
-        n_different += sum(ours != other for ours, other in zip(heard, alone, strict=True))
+        n_different += _n_different(heard, alone)
     heard = _in_threads(between_streams, jobs, threads)
     return {
         "compute_type": compute_type,
@@ -61,7 +73,7 @@ def measure(
         "serial_s": statistics.median(serial),
         "threads_s": statistics.median(together),
         "different": n_different,
-        "different_between_streams": sum(ours != other for ours, other in zip(heard, alone, strict=True)),
+        "different_between_streams": _n_different(heard, alone),
     }
 
 
@@ -69,6 +81,10 @@ def _in_threads(task: Callable[[int], Transcription], jobs: int, threads: int) -
     ready = threading.Barrier(threads)
     with ThreadPoolExecutor(threads, initializer=ready.wait) as pool:
         return list(pool.map(task, range(jobs)))
+
+
+def _n_different(heard: Sequence[Transcription], alone: Sequence[Transcription]) -> int:
+    return sum(ours != other for ours, other in zip(heard, alone, strict=True))
 
 
 def _timed(run: Callable[[], list[Transcription]]) -> tuple[float, list[Transcription]]:

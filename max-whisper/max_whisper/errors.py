@@ -40,7 +40,7 @@ class DownloadError(CheckpointError):
 
 
 class DeviceError(MaxWhisperError):
-    """A device or backend that this machine does not have."""
+    """A device or backend that this machine does not have, or that a forked process cannot use."""
 
 
 class NonFiniteError(MaxWhisperError):
@@ -57,6 +57,15 @@ class CheckpointWarning(UserWarning):
 
 class PrecisionWarning(UserWarning):
     """A model that gives NaN or infinite values in half precision or int8, and is computed in float32 there."""
+
+
+def without_frames(error: MaxWhisperError) -> MaxWhisperError:
+    """An error that is given back as a value: without the frames that hold the recording, its files and sockets."""
+    cause: BaseException | None = error
+    while cause is not None:
+        cause.__traceback__ = None
+        cause = cause.__cause__ or cause.__context__
+    return error
 
 
 def warn(message: str, category: type[Warning]) -> None:

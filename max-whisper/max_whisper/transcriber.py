@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -21,7 +21,7 @@ from max_whisper.backends.factory import LoadedModel, compile_backend, load_back
 from max_whisper.decoding import most_probable_language
 from max_whisper.decoding.prompt import check_prefix
 from max_whisper.definitions import check_names
-from max_whisper.errors import DownloadError, MaxWhisperError, OptionError
+from max_whisper.errors import DownloadError, MaxWhisperError, OptionError, without_frames
 from max_whisper.options import LoadOptions, TranscribeOptions
 from max_whisper.options.loading import DEMONSTRATION_MODEL, without_network
 from max_whisper.options.transcribe import DEFAULT_BATCH_SIZE
@@ -55,31 +55,41 @@ class TranscriptionStream(Iterator[Segment]):
     An error of the recording ends the iteration: it is raised there and by each call that follows.
     """
 
-    def __init__(self, segments: Iterator[Segment], summary: Callable[[Sequence[Segment]], Transcription]) -> None:
-        """summary: the transcription of the segments so far; its language is right after the first one."""
+    def __init__(
+        self,
+        segments: Iterator[Segment],
+        summary: Callable[[Sequence[Segment]], Transcription],
+        language: Callable[[], str],
+    ) -> None:
+        """summary: the transcription of the segments so far. language: the recording's, right after the first one."""
         self._segments = segments
         self._summary = summary
+        self._language = language
         self._waiting: deque[Segment] = deque()
         self._final: list[Segment] = []
         self._error: MaxWhisperError | None = None
 
     def __next__(self) -> Segment:
+        segment = self._waiting.popleft() if self._waiting else self._computed()
+        self._final.append(segment)
+        return segment
+
+    def _computed(self) -> Segment:
         if self._error is not None:
             raise self._error  # what there is of a recording that failed is not all of it
         try:
-            segment = self._waiting.popleft() if self._waiting else next(self._segments)
+            return next(self._segments)
         except MaxWhisperError as error:
             self._error = error
             raise
-        self._final.append(segment)
-        return segment
 
     @property
     def language(self) -> str:
         """The language that is written or was detected; the first segment is waited for."""
         if not self._final and not self._waiting:
-            self._waiting.extend(islice(self._segments, 1))
-        return self._summary(()).language
+            with suppress(StopIteration):
+                self._waiting.append(self._computed())
+        return self._language()
 
     def transcription(self) -> Transcription:
         """The whole transcription: the rest of the recording is transcribed now. Raises AudioError as `transcribe`."""
@@ -92,7 +102,8 @@ class Transcriber(ABC):
     """A loaded model, as `load_model` gives it.
 
     Any number of threads may call its methods: each gets what it gets alone. The threads take turns at the device,
-    window by window. A stream belongs to one thread at a time. A process forked from this one gets a DeviceError.
+    window by window; backend `torch` takes a recording for one turn. A stream belongs to one thread at a time. In a
+    process forked from this one there is a DeviceError.
     """
 
     def __init__(self, loaded: LoadedModel) -> None:
@@ -197,6 +208,7 @@ class Transcriber(ABC):
 
         Raises:
             OptionError: as `transcribe`, before the first recording is opened.
+            DeviceError: as `transcribe`.
         """
         return outcomes(self.stream_many(audios, progress=progress, options=options, **keywords))
 
@@ -241,6 +253,7 @@ class Transcriber(ABC):
         Raises:
             OptionError: the model knows English only, `segments` is less than 1, or as `transcribe` for the others.
             AudioError: the recording cannot be read, as `transcribe`.
+            NonFiniteError, DeviceError: as `transcribe`.
         """
         check_not_forked()
         check_names(ReadingOptions, keywords)
@@ -268,7 +281,7 @@ class Transcriber(ABC):
                     yield RecordingEvent(number, segment, stream.language)
                 outcome = stream.transcription()
             except MaxWhisperError as error:
-                outcome = error
+                outcome = without_frames(error)
             progress(Step("transcribing", number + 1, None, "recordings"))
             yield RecordingEvent(number, outcome)
 
@@ -310,7 +323,7 @@ class GraphTranscriber(Transcriber):
             task = ChunkedTranscription(self.model, source, options, progress)
         else:
             task = SequentialTranscription(self.model, source, options, progress)
-        return TranscriptionStream(task.segments(), task.summary)
+        return TranscriptionStream(task.segments(), task.summary, lambda: task.language)
 
 
 class ReferenceTranscriber(Transcriber):
@@ -338,7 +351,7 @@ class ReferenceTranscriber(Transcriber):
         if options.clamp_timestamps:
             clips = clips_of(options.clips, len(samples) // HOP_LENGTH)
             result = replace(result, segments=clamped(result.segments, clips))
-        return TranscriptionStream(iter(result.segments), lambda _: result)
+        return TranscriptionStream(iter(result.segments), lambda _: result, lambda: result.language)
 
 
 def load_model(

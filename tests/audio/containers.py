@@ -29,6 +29,7 @@ def write(
     gaps: Sequence[tuple[float, float]] = (),
     video: tuple[float, float] | None = None,
     options: dict[str, str] | None = None,
+    language: str | None = None,
 ) -> int:
     """Write int16 [n] as a file with one audio stream, and give the number of samples in its packets.
 
@@ -37,10 +38,13 @@ def write(
         gaps: (second of the sound, seconds): packets from this second on are so much later. A negative one makes them
             overlap those before.
         video: the seconds between which there are pictures.
+        language: of the sound, as a tag.
     """
     with av.open(target, "w", format=format, options=options or {}) as output:
         coder = {"strict": "experimental"} if codec == "vorbis" else {}
         sound = output.add_stream(codec, rate=rate, layout=layout, options=coder)
+        if language is not None:
+            sound.metadata["language"] = language
         pictures = None
         if video is not None:
             pictures = output.add_stream("mpeg2video" if format in ("mpeg", "mpegts") else "mpeg4", rate=25)

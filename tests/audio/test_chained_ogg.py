@@ -237,3 +237,25 @@ def test_case() -> None:
     assert len(samples) == pytest.approx(6.74 * 16_000, abs=100)
     second = samples[round(3.2 * 16_000) :]
     assert np.abs(second).max() > 0.1
+
+
+def titled(layout: str, language: str | None, seed: int) -> bytes:
+    """A link of Opus with the language of its track."""
+    target = io.BytesIO()
+    write(target, noise(2.0, 48_000, seed), "libopus", rate=48_000, layout=layout, format="ogg", language=language)
+    return target.getvalue()
+
+
+def test_a_link_without_the_track_that_is_wanted_is_told() -> None:
+    chain = titled("mono", "eng", 1) + titled("mono", None, 2)
+    with pytest.warns(AudioWarning, match="is read only in part: .* has no audio track in 'eng'"):
+        samples = load_audio(io.BytesIO(chain), audio_track="eng")
+    assert len(samples) == pytest.approx(32_000, abs=500)
+
+
+@pytest.mark.parametrize("channel", [2, "right"])
+def test_a_mono_title_among_stereo_ones_has_every_channel(channel: int | str) -> None:
+    chain = link("opus stereo", seed=1) + link("opus", seed=2)
+    samples = load_audio(io.BytesIO(chain), channel=channel)
+    assert len(samples) == pytest.approx(64_000, abs=500)
+    assert likeness(samples[33_000:63_000], alone([link("opus", seed=2)])[1_000:31_000]) > 0.5

@@ -1,6 +1,7 @@
 """File objects that do not do what they should are one clear error, wherever they fail; odd ones that do are read."""
 
 import io
+import socket
 import warnings
 from pathlib import Path
 from typing import Any
@@ -80,3 +81,22 @@ def test_what_is_wrong_is_said() -> None:
             ForeignFile(FailingFile(b"", "read", answer, 0, can_seek=True)).read(4)
     with pytest.raises(AudioError, match=r"cannot be read \(RuntimeError: no\); give a file object whose read, seek"):
         load_audio(FailingFile(b"RIFF", "tell", RuntimeError("no"), 0, can_seek=True))  # type: ignore[arg-type]
+
+
+def test_a_pipe_whose_first_read_fails_says_why() -> None:
+    class Broken(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def read(self, size: int = -1) -> bytes:
+            raise ConnectionResetError(104, "Connection reset by peer")
+
+    with pytest.raises(AudioError, match=r"cannot be read .*Connection reset by peer"):
+        load_audio(Broken())  # type: ignore[arg-type]
+
+
+def test_a_socket_in_a_folder(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "x"))
+        with pytest.raises(AudioError, match="cannot be opened"):
+            load_audio(tmp_path / "x")

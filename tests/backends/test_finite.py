@@ -187,6 +187,42 @@ def test_whole_texts_are_decoded_in_float32(options: dict[str, Any], spoil: str,
         assert_same_transcription(outcome, nano.transcribe(audio, temperature=0.0, **options))
 
 
+def test_a_text_beyond_the_context_has_no_logits_to_be_computed_again(nano: Transcriber) -> None:
+    """Another window of the batch, with more padding, goes on."""
+    plain, exact = (max_whisper.load_model("nano", device="cpu").model for _ in range(2))
+    assert isinstance(plain, FiniteModel)
+    assert isinstance(exact, FiniteModel)
+
+    class Spoiled:
+        """Of the second window no logits are finite."""
+
+        def __init__(self, state: Any) -> None:
+            self._state = state
+
+        def advance(self, tokens: np.ndarray, positions: Sequence[int]) -> np.ndarray:
+            logits = np.array(self._state.advance(tokens, positions))
+            logits[1] = np.nan
+            return logits
+
+    log_mel = np.random.default_rng(0).standard_normal((2, 80, 3000), dtype=np.float32)
+    tokens = np.random.default_rng(1).integers(0, 50_000, (2, 450))
+    watched, padding = plain.watched, [224, 0]
+    state = watched.start(watched.encode(log_mel), padding=padding)
+    expected = [state.advance(tokens[:, :448], [447])[0], state.advance(tokens[:, 448:], [0, 1])[0]]
+
+    model = FiniteModel(watched, "nano", InFloat32("nano", "int8", lambda: exact.watched))
+    start = watched.start
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watched, "start", lambda *given, **named: Spoiled(start(*given, **named)))
+        spoiled = model.start(model.encode(log_mel), padding=padding)
+    with pytest.warns(PrecisionWarning):
+        first = spoiled.advance(tokens[:, :448], [447])
+    assert np.isfinite(first).all()
+    second = spoiled.advance(tokens[:, 448:], [0, 1])
+    for ours, theirs in zip((first, second), expected, strict=True):
+        np.testing.assert_array_equal(ours[0], theirs)
+
+
 def test_prompts_of_some_windows() -> None:
     prompts = Prompts(np.arange(12).reshape(3, 4), [0, 2, 1], 3, [5, 6, 7])
     chosen = prompts.of([0, 2])

@@ -82,3 +82,49 @@ def test_no_two_threads_compute_at_once() -> None:
     for thread in threads:
         thread.join()
     assert most == 1
+
+
+def test_an_interrupt_while_the_turn_is_handed_over_keeps_nobody_waiting() -> None:
+    """Ctrl-C reaches a thread that waits just after its turn has come."""
+    turns, taken = Turns(), threading.Event()
+
+    class InterruptedGate:
+        """In place of the lock for which the thread waits: its turn comes, and then an interrupt."""
+
+        def __init__(self) -> None:
+            self._was_taken = False
+
+        def acquire(self) -> None:
+            if self._was_taken:
+                holder.__exit__(None, None, None)
+                raise KeyboardInterrupt
+            self._was_taken = True
+
+        def release(self) -> None:
+            pass
+
+    class Holder:
+        def __exit__(self, *_: object) -> None:
+            with turns._mutex:
+                turns._depth -= 1
+                turns._pass_on()
+
+    holder = Holder()
+    turns._owner, turns._depth = -1, 1  # some other thread's turn
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("max_whisper.runtime.turns.threading.Lock", InterruptedGate)
+        with pytest.raises(KeyboardInterrupt), turns:
+            pass
+
+    def take() -> None:
+        for _ in range(2):
+            with turns:
+                pass
+        taken.set()
+
+    with turns:
+        pass
+    thread = threading.Thread(target=take)
+    thread.start()
+    thread.join(10)
+    assert taken.is_set()

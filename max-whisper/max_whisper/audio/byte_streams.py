@@ -54,9 +54,10 @@ class KeptBytes:
             try:
                 chunk = self._file.read(_PIPE_CHUNK)
             except OSError as error:
-                if self._n_kept:
-                    reason = error.strerror or error
-                    self._warn_of_damage(f"{self._name} could not be read to its end ({reason}); what came is used")
+                reason = error.strerror or error
+                if not self._n_kept:
+                    raise AudioError(f"{self._name} cannot be read ({reason}); check what writes it") from error
+                self._warn_of_damage(f"{self._name} could not be read to its end ({reason}); what came is used")
                 chunk = b""
             self._is_whole = not chunk
             try:
@@ -87,13 +88,8 @@ class ForwardView:
 
     def peek(self, position: int, size: int) -> bytes:
         """Bytes of any place, which are not passed by this."""
-        try:
-            self._file.seek(self._start + position)
-            return self._file.read(size)
-        except (OSError, AudioError):
-            raise
-        except Exception as error:  # a file object can be anybody's: one over a network has errors of its own
-            raise OSError(f"{type(error).__name__}: {error}") from error
+        self._file.seek(self._start + position)
+        return self._file.read(size)
 
     def tell(self) -> int:
         return self._position

@@ -42,6 +42,7 @@ class _Decoded:
     lost_packets: int = 0  # packets that could not be decoded
     disbelieved: float = 0.0  # seconds of the first gap in its time stamps that cannot be
     failure: Exception | None = None  # for which a part of the file could not be read
+    left_out: AudioError | None = None  # why a link with sound is not read: it has not the track that is wanted
 
     def disbelieve(self, gap: float) -> None:
         self.disbelieved = self.disbelieved or gap
@@ -98,6 +99,8 @@ def decoded(
         )
     elif state.lost_packets:
         damaged(f"{name} is damaged or cut short: packets that cannot be decoded are left out ({state.lost_packets})")
+    elif state.left_out is not None:
+        damaged(f"{name} is read only in part: {state.left_out}")
     elif state.disbelieved:
         damaged(
             f"{name} is damaged: its time stamps leap {state.disbelieved:.0f} s ahead, for which there is no room; "
@@ -175,6 +178,7 @@ def _sound(
     import av
 
     watch = MixWatch(name, noticed)
+    layout = None  # of the first link: a mono title among stereo ones has the channel that was asked for
     for part in [file] if reading.input_format else _parts(file, state):
         try:
             # Titles in a file's metadata need not be valid text for its sound to be.
@@ -186,13 +190,16 @@ def _sound(
                     stream = _audio_stream(container, reading, name)
                 except AudioError as error:
                     state.failure = error  # unless another link has sound
+                    if container.streams.audio:
+                        state.left_out = error
                     continue
                 state.declared_end = _declared_end(container, stream, file)
                 frames = _frames(container, stream, state)
                 if isinstance(part, Link) and stream.codec_context.name == "flac" and len(container.streams) == 1:
                     frames = _from_any_page(frames, part)
                 if reading.channel is not None:
-                    frames = selected(frames, reading.channel, layouts.of(stream), name)
+                    layout = layout or layouts.of(stream)
+                    frames = selected(frames, reading.channel, layout, name)
                 frames = watch.over(frames)
                 if reading.container_times and _kind(container) in _TIME_STAMPED:
                     start = None if container.start_time is None else container.start_time / 1e6
@@ -213,8 +220,8 @@ def _parts(file: str | ForwardView, state: _Decoded) -> Iterator[str | ForwardVi
             links = Links(view, view.name)
             yield from links
             state.lost_packets += links.is_cut
-        else:
-            yield file
+            return
+    yield file
 
 
 def _from_any_page(frames: Iterable[av.AudioFrame], link: Link) -> Iterator[av.AudioFrame]:

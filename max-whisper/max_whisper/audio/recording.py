@@ -294,6 +294,8 @@ class _NamedPipeRecording(_PipeRecording):
             return self._path.open("rb")
         except PermissionError as error:
             raise AudioError(not_permitted(self.name)) from error
+        except OSError as error:
+            raise AudioError(f"{self.name} cannot be opened ({error.strerror}); give a file or a pipe") from error
 
 
 class _UrlRecording(_PipeRecording):

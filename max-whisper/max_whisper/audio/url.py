@@ -74,7 +74,11 @@ def opened_url(url: str) -> IO[bytes]:
         raise AudioError(f"{name} is no valid address ({error}); check it") from error
     try:
         response = _Response(_opener().open(request, timeout=_PATIENCE))
-        response.check_is_recording(name)
+        try:
+            response.check_is_recording(name)
+        except BaseException:
+            response.close()
+            raise
     except HTTPError as error:
         error.close()
         remedy = (

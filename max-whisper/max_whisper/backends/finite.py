@@ -5,7 +5,8 @@ most probable of NaN is the first token, `!`, for as long as a text may be. So t
 again by the same checkpoint in float32, which is loaded when it is first needed. Where float32 has no finite logits
 either, the recording ends with an error.
 
-Whole texts (`TextDecoder`) are told by their sums: the log probability of a token is NaN or infinite where a logit is.
+Whole texts (`TextDecoder`) are told by their sums: the log probability of a token is NaN or infinite where a logit is
+infinite, or all that it was chosen from are NaN. A single NaN among finite logits is not seen there, and never chosen.
 Logits that come token by token are looked at themselves.
 """
 
@@ -197,13 +198,16 @@ class FiniteDecoderState:
         logits = self._state.advance(tokens, positions)
         before = 0 if self._tokens is None else self._tokens.shape[1]
         self._tokens = tokens.copy() if self._tokens is None else np.concatenate([self._tokens, tokens], axis=1)
-        faulty = set(_not_finite(logits, len(logits) // self._group))
-        if not faulty and self._in_float32 is None:
+        n_windows = len(logits) // self._group
+        windows = set(_not_finite(logits, n_windows)) | set(self._windows)
+        windows -= {window for window in range(n_windows) if self._is_over(window)}
+        if not windows:
+            self._in_float32, self._windows = None, []
             return logits
-        if faulty <= set(self._windows) and self._in_float32 is not None:
+        if self._in_float32 is not None and sorted(windows) == self._windows:
             computed = self._in_float32.advance(tokens[self._rows()], positions)
         else:
-            computed = self._start_again(sorted(faulty | set(self._windows)), [before + i for i in positions])
+            computed = self._start_again(sorted(windows), [before + i for i in positions])
         self._model.check(computed, len(self._windows))
         logits = logits.copy()
         logits[self._rows()] = computed
@@ -226,6 +230,12 @@ class FiniteDecoderState:
         self._windows = windows
         self._in_float32 = model.start(features, group=self._group, padding=padding)
         return self._in_float32.advance(self._tokens[self._rows()], positions)
+
+    def _is_over(self, window: int) -> bool:
+        """Whether a window's text is longer than the context, so that its logits have no meaning."""
+        assert self._tokens is not None
+        padding = 0 if self._padding is None else self._padding[window]
+        return self._tokens.shape[1] - padding > self._model.dims.n_text_ctx
 
     def _rows(self) -> list[int]:
         return [window * self._group + i for window in self._windows for i in range(self._group)]

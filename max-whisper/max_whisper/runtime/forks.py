@@ -8,7 +8,7 @@ import os
 
 from max_whisper.errors import DeviceError
 
-_loading_process: int | None = None  # the first that loaded a model: this one, or one that it was forked from
+_loading_process: int | None = None  # the first that began to load one: this one, or one that it was forked from
 
 
 def note_loading() -> None:
@@ -22,7 +22,7 @@ def check_not_forked() -> None:
     """Raises DeviceError in a process that was forked from one that had loaded a model."""
     if _loading_process not in (None, os.getpid()):
         raise DeviceError(
-            "this process was forked from one that had loaded a model, whose threads it does not have; start it with "
-            "'spawn' (multiprocessing.get_context('spawn')), or load models only after the fork (gunicorn without "
-            "--preload)"
+            "this process was forked from one that had begun to load a model, whose threads it does not have; start "
+            "it by 'spawn' (multiprocessing.get_context('spawn')), or load models only after the fork (gunicorn "
+            "without --preload)"
         )

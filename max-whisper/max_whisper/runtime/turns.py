@@ -57,7 +57,7 @@ class Turns:
 
     def _pass_on(self) -> None:
         """Give the turn to who has waited longest. The mutex is held."""
-        self._owner = None
+        self._owner, self._depth = None, 0
         if self._waiting:
             self._owner, gate = self._waiting.popleft()
             self._depth = 1

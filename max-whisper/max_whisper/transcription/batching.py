@@ -12,7 +12,7 @@ import numpy as np
 
 from max_whisper.backends.interface import AudioFeatures, SpeechModel
 from max_whisper.decoding import DecodingResult, WindowDecoder, decode_with_fallback, language_probabilities
-from max_whisper.errors import MaxWhisperError, NonFiniteError
+from max_whisper.errors import MaxWhisperError, NonFiniteError, without_frames
 from max_whisper.models.whisper.tokenizer import get_tokenizer
 from max_whisper.options import TranscribeOptions
 from max_whisper.results import Segment
@@ -71,7 +71,7 @@ class Batch:
                 try:
                     recording = open_recording()
                 except MaxWhisperError as error:
-                    yield number, error
+                    yield number, without_frames(error)
                     continue
                 active.append(_Active(number, recording, recording.steps()))
                 yield from _go_on(active[-1], None)
@@ -194,4 +194,4 @@ def _go_on(slot: _Active, answer: Any) -> Iterator[Event]:
     except StopIteration:
         yield slot.number, slot.recording.result
     except MaxWhisperError as error:
-        yield slot.number, error
+        yield slot.number, without_frames(error)

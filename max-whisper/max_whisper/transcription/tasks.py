@@ -42,6 +42,11 @@ class SequentialTranscription:
             if isinstance(event, Segment):
                 yield event
 
+    @property
+    def language(self) -> str:
+        """The language, once the first segment or the end has come."""
+        return self._recording.language or "en"
+
     def summary(self, segments: Sequence[Segment]) -> Transcription:
         """The transcription, given all segments so far."""
         return _transcription(self._recording.result, segments)
@@ -87,10 +92,15 @@ class ChunkedTranscription:
         if self._source.length is not None:
             self._progress(self._step(self._source.length))
 
+    @property
+    def language(self) -> str:
+        """The language, once the first segment or the end has come."""
+        assert self._language is not None
+        return self._language
+
     def summary(self, segments: Sequence[Segment]) -> Transcription:
         """The transcription, given all segments so far; after the first one, or the end, the language is known."""
-        assert self._language is not None
-        return Transcription("".join(self._texts), tuple(segments), self._language, self._probabilities)
+        return Transcription("".join(self._texts), tuple(segments), self.language, self._probabilities)
 
     def _detect_language(self) -> None:
         """Read as much speech as the language is detected in; without any speech it is the recording's beginning."""
