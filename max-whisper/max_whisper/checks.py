@@ -64,7 +64,7 @@ class Form:
     """
 
     expected: str  # the values that may be, for a message: 'a number of tokens of at least 1, or None'
-    kind: type  # bool, int, float or str: how a command line reads the option
+    kind: type  # bool, int, float, str or Path: how a command line reads the option
     metavar: str  # the value's name in the help of a command line: 'N', 'SECONDS'
     convert: Callable[[str, Any], Any]
     choices: tuple[str, ...] = ()  # every value, where they are words

@@ -41,26 +41,26 @@ def on_timeline(
         disbelieve: called with the seconds of every gap that is left out.
     """
     coming = _LookAhead(frames)
-    place: float | None = None  # seconds, where the next frame will begin
-    shift = 0.0  # from time stamps to places
+    position: float | None = None  # seconds, where the next frame will begin
+    shift = 0.0  # from time stamps to positions
     silent = 0.0
     for frame in coming:
         stamp = None if frame.time is None else frame.time + shift
-        if place is None:
-            place = _first_place(stamp, start)
-        late = 0.0 if stamp is None else stamp - place
+        if position is None:
+            position = _first_position(stamp, start)
+        late = 0.0 if stamp is None else stamp - position
         if late > _JITTER and coming.stands(first=frame.time):
-            if silent + late <= _LONGEST if end is None else place + late <= end + _BEYOND:
+            if silent + late <= _LONGEST if end is None else position + late <= end + _BEYOND:
                 silent += late
                 for silence in _silence(frame, late):
-                    place += silence.samples / silence.sample_rate
+                    position += silence.samples / silence.sample_rate
                     yield silence
             else:
                 disbelieve(late)
                 shift -= late
-        elif late < -_RESTART and coming.stands(before=place - shift):
+        elif late < -_RESTART and coming.stands(before=position - shift):
             shift -= late
-        place += frame.samples / frame.sample_rate
+        position += frame.samples / frame.sample_rate
         yield frame
 
 
@@ -94,8 +94,8 @@ class _LookAhead:
         return frame is not None
 
 
-def _first_place(stamp: float | None, start: float | None) -> float:
-    """Where the first frame's place is counted from: the container's start, if the frame begins late."""
+def _first_position(stamp: float | None, start: float | None) -> float:
+    """Where the first frame's position is counted from: the container's start, if the frame begins late."""
     if stamp is None:
         return start or 0.0
     return stamp if start is None or stamp - start <= _JITTER else start

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -86,11 +86,6 @@ class SubtitleOptions(Options):
     def __post_init__(self) -> None:
         check_options(self)
 
-    @classmethod
-    def from_keywords(cls, keywords: Mapping[str, Any]) -> SubtitleOptions:
-        """Options from keyword arguments. Raises OptionError, with the nearest name, for one that does not exist."""
-        return cls(**keywords)
-
     @property
     def layout(self) -> Layout:
         """The options of lines and cues."""
@@ -118,7 +113,7 @@ def write(transcription: Transcript, file: TextIO, format: str, **subtitles: Unp
     """
     if format not in _WRITERS:
         raise OptionError(f"unknown output format '{format}'; choose one of {', '.join(FORMATS)}")
-    options = SubtitleOptions.from_keywords(subtitles)
+    options = SubtitleOptions(**subtitles)
     options.check(transcription)
     _WRITERS[format](transcription, file, options)
 
