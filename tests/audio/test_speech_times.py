@@ -113,6 +113,59 @@ def test_words_follow_the_others_where_nobody_speaks() -> None:
     assert 6.6 <= early.start < early.end <= 7.0
 
 
+# Of ten seconds of speech: the words of the window before, the end of its last timestamp, and the words that come.
+FULL: dict[str, tuple[list[tuple[float, float]], float, list[tuple[float, float]]]] = {
+    "one": ([(8.0, 8.9), (8.9, 10.0)], 9.2, [(9.6, 10.0)]),
+    "two": ([(8.0, 8.9), (8.9, 10.0)], 9.2, [(9.2, 9.6), (9.6, 10.0)]),
+    "at the end": ([(8.0, 10.0)], 10.0, [(10.0, 10.0)] * 3),
+    "a hundred": ([(8.0, 10.0), (10.0, 10.0)], 10.0, [(10.0, 10.0)] * 100),
+    "more than samples of 10 ms": ([(8.0, 10.0)], 10.0, [(9.9, 10.0)] * 200),
+    "half of a hundredth": ([(8.0, 9.995)], 9.995, [(9.995, 10.0)] * 2),
+}
+
+
+@pytest.mark.parametrize("name", FULL)
+@pytest.mark.parametrize("stop", [320_000, 320_077])
+def test_words_after_the_last_one_of_the_speech_have_length(name: str, stop: int) -> None:
+    before, written, coming = FULL[name]
+    times = SpeechTimes([Span(160_000, stop)])
+    (first,) = times.restore([Spoken(segment(8.0, written, words_at(*before)), (8.0, written), ())])
+    for _ in range(3):
+        (second,) = times.restore([spoken(coming[0][0], 10.0, words_at(*coming))], first.end)
+        words = second.words or ()
+        assert all(word.start < word.end for word in words)
+        assert all(word.end <= following.start for word, following in pairwise(words))
+        assert first.end - max(0.01, len(words) / SAMPLE_RATE) - 1e-9 <= second.start
+        assert second.end <= stop / SAMPLE_RATE
+        first = second
+
+
+@pytest.mark.parametrize("stop", [160_000, 480_000])
+def test_words_without_length_leave_the_next_window_its_time(stop: int) -> None:
+    """They took it, and the next words were in the next span."""
+    times = SpeechTimes([Span(160_000, 320_000), Span(960_000, 960_000 + stop)])
+    (first,) = times.restore([spoken(8.0, 9.2, words_at((8.0, 9.2), (9.2, 9.2), (9.2, 9.2), (9.2, 9.2)))])
+    (second,) = times.restore([spoken(9.2, 10.0, words_at((9.2, 9.6), (9.6, 10.0)))], first.end)
+    assert times_of([first, second]) == [
+        [(18.0, 18.36), (18.36, 18.64), (18.64, 18.92), (18.92, 19.2)],
+        [(19.2, 19.6), (19.6, 20.0)],
+    ]
+
+
+@pytest.mark.parametrize(("start", "end"), [(2.0, 2.0), (2.0, 7.0), (5.0, 7.0)])
+def test_an_emptied_segment_leaves_the_next_window_its_time(start: float, end: float) -> None:
+    """The next window begins at the end of the last word, whatever timestamps are behind it."""
+    times = SpeechTimes([Span(160_000, 320_000)])
+    empty = Spoken(replace(segment(start, end), text="", tokens=(), words=()), (2.0, 7.0), ())
+    first, emptied = times.restore([spoken(1.0, 2.0, words_at((1.0, 2.0))), empty])
+    assert (first.end, emptied.start, emptied.end) == (12.0, 12.0, 12.0)
+    (second,) = times.restore([spoken(2.0, 4.0, words_at((2.2, 3.0), (3.0, 4.0)))], emptied.end)
+    assert times_of([second]) == [[(12.2, 13.0), (13.0, 14.0)]]
+    if start == end:  # a word without length, and nothing else in its window
+        (alone,) = times.restore([empty])
+        assert (alone.start, alone.end) == (12.0, 12.0)
+
+
 def test_words_without_length_get_some_of_the_next_words_or_the_last_ones() -> None:
     words = words_at((0.1, 0.4), (0.4, 0.4), (0.4, 0.8), (1.0, 2.9), (2.9, 2.9), (2.9, 2.9))
     (restored,) = TIMES.restore([spoken(0.0, 3.0, words)])
@@ -152,7 +205,7 @@ def random_windows(generator: np.random.Generator, duration: float) -> list[list
     The timestamps are those of the words, but for an error of up to 0.3 s; in some there are none.
     """
     windows, time = [], 0.0
-    while time < duration - 0.5:  # in less there may be no room for the words of a window
+    while time < duration:
         window = []
         for _ in range(int(generator.integers(1, 5))):
             times = []
@@ -180,6 +233,7 @@ def test_words_of_any_recording_have_length_and_order_and_a_span(longest: float,
         duration = sum(stop - start for start, stop in spans) / SAMPLE_RATE
         times, after = SpeechTimes(spans, padding=padding), 0.0
         given, restored = list[Word](), list[Word]()
+        end = (spans[-1].stop - SAMPLE_RATE // 100) / SAMPLE_RATE
         for window in random_windows(generator, duration):
             segments = times.restore(window, after)
             given += [word for entry in window for word in entry.segment.words or ()]
@@ -189,16 +243,18 @@ def test_words_of_any_recording_have_length_and_order_and_a_span(longest: float,
             else:
                 assert [segment.tokens for segment in segments] == [entry.segment.tokens for entry in window]
             assert len(tokens) == sum(len(segment.words or ()) for segment in segments)
-            for segment in segments:
+            for index, segment in enumerate(segments):
                 words = segment.words or ()
-                assert segment.start == words[0].start >= after - 1e-9
+                # The last words of the speech may have to share its last 10 ms with those of the windows before.
+                earliest = min(after, end) if index == 0 else after
+                assert segment.start == words[0].start >= earliest - 1e-9
                 assert segment.end == words[-1].end
                 assert segment.text == "".join(word.word for word in words)
                 after = segment.end
                 restored += words
         assert [word.word for word in restored] == [word.word for word in given]
         for word, following in pairwise(restored):
-            assert word.end <= following.start + 1e-9
+            assert min(word.end, end) <= following.start + 1e-9
         for word in restored:
             holding = [span for span in spans if span.start <= word.start * SAMPLE_RATE + 1e-3 <= span.stop + 2e-3]
             assert any(word.end * SAMPLE_RATE <= span.stop + 1e-3 for span in holding), word

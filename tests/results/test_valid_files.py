@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 
+from max_whisper.errors import OptionError
 from max_whisper.results import Segment, Transcription, Word, formats
 from tests.results.test_formats import LAYOUTS, PIECES, spoken
 
@@ -166,6 +167,58 @@ def test_cues_without_text_are_left_out() -> None:
     blank = transcription(segment(0, 0.0, 1.0, "  ", (Word(" ", 0.0, 0.5, 0.5), Word(" ", 0.5, 1.0, 0.5))))
     for options in ({}, {"highlight_words": True}):
         assert read_vtt(written(blank, "vtt", **options)) == []
+
+
+def no_tokens(result: Transcription, words: bool) -> Transcription:
+    """As another program may give it: without tokens, and with no words rather than an empty list of them."""
+    data = result.to_dict()
+    for one in data["segments"]:
+        one["tokens"] = []
+        if not words:
+            one.pop("words", None)
+    return Transcription.from_dict(data)
+
+
+@pytest.mark.parametrize("tokens", [True, False])
+@pytest.mark.parametrize("format", READERS)
+def test_segments_with_text_and_no_words_are_cues(format: str, tokens: bool) -> None:
+    one = (Word(" one", 1.0, 1.4, 0.5), Word(" two", 1.4, 2.0, 0.5))
+    texts = [" zero", " one two", " three", "", " four"]
+    for words, none in (((), ()), (None, None), (one, ()), (one, None)):
+        result = transcription(
+            *(
+                segment(number, number, number + 1.0, text, words if number == 1 else none)
+                for number, text in enumerate(texts)
+            )
+        )
+        if not tokens:
+            result = no_tokens(result, words is one)
+        expected = [(0.0, 1.0, "zero"), (1.0, 2.0, "one two"), (2.0, 3.0, "three"), (4.0, 5.0, "four")]
+        assert READERS[format](written(result, format)) == expected
+        if words is one:
+            each = [*expected[:1], (1.0, 1.4, "one"), (1.4, 2.0, "two"), *expected[2:]]
+            lines = [*expected[:1], (1.0, 2.0, "one\ntwo"), *expected[2:]]
+            assert READERS[format](written(result, format, max_words_per_line=1)) == each
+            limits = {"max_line_width": 4, "max_line_count": 2}
+            assert READERS[format](written(result, format, **limits)) == lines
+
+
+@pytest.mark.parametrize("format", READERS)
+def test_a_text_is_not_shown_again_after_its_words(format: str) -> None:
+    """As openai-whisper gives words to segments where a character is torn between two of them."""
+    first = segment(0, 0.0, 1.0, " radi Someone", (Word(" radi", 0.0, 0.4, 0.5), Word(" Someone在", 0.4, 1.0, 0.5)))
+    second = segment(1, 1.0, 2.0, "在", (Word(" tough", 1.0, 2.0, 0.5),))
+    result = transcription(first, second, segment(2, 2.0, 2.0, " tough", ()))
+    assert READERS[format](written(result, format)) == [(0.0, 1.0, "radi Someone在"), (1.0, 2.0, "tough")]
+    again = transcription(segment(0, 1.0, 2.0, " tough", second.words), segment(1, 2.0, 3.0, " tough", ()))
+    assert READERS[format](written(again, format)) == [(1.0, 2.0, "tough"), (2.0, 3.0, "tough")]
+
+
+def test_lines_are_of_words() -> None:
+    result = no_tokens(transcription(segment(0, 0.0, 1.0, " a"), segment(1, 1.0, 2.0, " b")), False)
+    with pytest.raises(OptionError, match="word_timestamps=True"):
+        written(result, "srt", max_words_per_line=1)
+    assert written(no_tokens(transcription(segment(0, 0.0, 1.0, " ")), False), "srt", highlight_words=True) == ""
 
 
 def test_cues_without_length_or_before_the_beginning() -> None:

@@ -4,6 +4,7 @@ import gc
 import os
 import threading
 import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ import pytest
 from max_whisper.audio import load_audio
 from max_whisper.audio.log_mel import LogMelWindows
 from max_whisper.audio.samples import open_samples
-from max_whisper.audio.vad import CHUNKED, Span, SpeechTimes, find_speech, pack_spans
+from max_whisper.audio.vad import CHUNKED, find_speech, pack_spans
 from max_whisper.errors import AudioError, MaxWhisperError
 from max_whisper.options import TranscribeOptions
 from max_whisper.progress import Step, silent
 from max_whisper.results import Segment, Transcription
+from max_whisper.transcriber import TranscriptionStream
 from max_whisper.transcription import tasks
 from max_whisper.transcription.batching import Batch, Event
 from max_whisper.transcription.longform import LongForm
@@ -101,7 +103,10 @@ def test_the_size_of_a_batch_changes_nothing(model: ScriptedModel) -> None:
 
 
 def as_a_whole(model: ScriptedModel, audio: np.ndarray, chosen: TranscribeOptions) -> Transcription:
-    """What the chunks of a recording give that is all there: each found in the whole, and transcribed alone."""
+    """What the chunks of a recording give that is all there: each found in the whole, transcribed alone, and moved.
+
+    Its times are those in the chunk, later by the chunk's start and never behind its end; words may have no length.
+    """
     spans = find_speech(open_samples(audio), chosen.speech or CHUNKED)
     language, probabilities = chosen.language, None
     if language is None:
@@ -113,21 +118,54 @@ def as_a_whole(model: ScriptedModel, audio: np.ndarray, chosen: TranscribeOption
     for start, stop in pack_spans(spans):
         start -= start % 160
         log_mel = LogMelWindows(open_samples(audio[start:stop]), model.dims.n_mels)
-        recording = LongForm(
-            log_mel,
-            model.dims,
-            chosen,
-            language=language,
-            restore_times=SpeechTimes([Span(start, stop)]).restore,
-            first_frame=start // 160,
-        )
+        recording = LongForm(log_mel, model.dims, chosen, language=language, first_frame=start // 160)
+
+        def moved(seconds: float, start: int = start, stop: int = stop) -> float:
+            return min(round(start / 16000 + seconds, 2), stop // 160 / 100)
+
         for _, event in Batch(model, chosen, 1).run([lambda recording=recording: recording]):  # type: ignore[misc]
             if isinstance(event, Segment):
-                segments.append(replace(event, id=len(segments)))
+                words = event.words and tuple(
+                    replace(word, start=moved(word.start), end=moved(word.end)) for word in event.words
+                )
+                segments.append(
+                    replace(
+                        event,
+                        id=len(segments),
+                        seek=event.seek + start // 160,
+                        start=moved(event.start),
+                        end=moved(event.end),
+                        words=words,
+                    )
+                )
             else:
                 assert not isinstance(event, MaxWhisperError)
                 text += event.text
     return Transcription(text, tuple(segments), language, probabilities)
+
+
+def assert_same(ours: Transcription, whole: Transcription) -> None:
+    """The same result, but for times that words without length are given, and their neighbors lose."""
+    assert replace(ours, segments=()) == replace(whole, segments=())
+    assert [without_times(segment) for segment in ours.segments] == [without_times(one) for one in whole.segments]
+    words = [word for segment in whole.segments for word in segment.words or ()]
+    is_long = [True, *(word.start < word.end for word in words), True]
+    position = 0
+    for segment, expected in zip(ours.segments, whole.segments, strict=True):
+        n_words = len(segment.words or ())
+        if all(is_long[position : position + n_words + 2]) and (n_words or segment.words is None):
+            assert segment == expected
+        for word, aligned in zip(segment.words or (), expected.words or (), strict=True):
+            position += 1
+            if is_long[position]:
+                assert aligned.start <= word.start < word.end <= aligned.end
+                assert word.start == aligned.start or not is_long[position - 1]
+                assert word.end == aligned.end or not is_long[position + 1]
+
+
+def without_times(segment: Segment) -> Segment:
+    words = segment.words and tuple(replace(word, start=0.0, end=0.0) for word in segment.words)
+    return replace(segment, start=0.0, end=0.0, words=words)
 
 
 CHUNKS: list[dict[str, Any]] = [
@@ -149,7 +187,10 @@ def test_chunks_as_they_are_read_give_what_the_whole_gives(
 ) -> None:
     chosen = options(model, chunking="vad", sample_len=12, **given)
     task = ChunkedTranscription(model, open_samples(path), chosen, silent)
-    assert task.summary(list(task.segments())) == as_a_whole(model, load_audio(path), chosen)
+    result, whole = task.summary(list(task.segments())), as_a_whole(model, load_audio(path), chosen)
+    assert_same(result, whole)
+    if not chosen.word_timestamps:
+        assert result == whole
 
 
 def test_segments_come_before_the_end_of_a_pipe_is_written(model: ScriptedModel, tmp_path: Path) -> None:
@@ -204,6 +245,35 @@ def test_a_bad_recording_does_not_stop_the_others(model: ScriptedModel) -> None:
     assert isinstance(missing, MaxWhisperError)
     assert "missing.wav" in str(missing)
     assert isinstance(short, AudioError)
+
+
+def test_nothing_of_a_failed_recording_is_held(model: ScriptedModel, tmp_path: Path) -> None:
+    """Not even by its error, which is given back as a value."""
+    path = tmp_path / "pipe"
+    path.write_bytes(b"no sound" * 1000)
+    files = [path.open("rb") for _ in range(3)]
+    alive = weakref.WeakSet(files)
+    events = stream_recordings(model, list(files), options(model), 2, silent)
+    errors = list(outcomes(events))
+    files.clear()
+    gc.collect()
+    assert [type(error) for error in errors] == [AudioError] * 3
+    assert not alive
+
+
+def test_a_stream_that_failed_says_so_again(model: ScriptedModel) -> None:
+    """Also where its language was asked first."""
+
+    def segments() -> Iterator[Segment]:
+        raise AudioError("it is broken")
+        yield
+
+    stream = TranscriptionStream(segments(), lambda _: pytest.fail("no summary"), lambda: "en")
+    for _ in range(2):
+        with pytest.raises(AudioError, match="it is broken"):
+            _ = stream.language
+        with pytest.raises(AudioError, match="it is broken"):
+            stream.transcription()
 
 
 def test_nothing_of_a_finished_recording_is_held(model: ScriptedModel) -> None:

@@ -111,7 +111,8 @@ class TranscribeKeywords(TypedDict, total=False):
     word_timestamps. The default is None."""
     clamp_timestamps: bool
     """Whether no segment or word begins or ends outside of its clip and recording; False leaves times as the model
-    writes them, up to 30 s behind the end, as openai-whisper does. The default is True."""
+    writes them, up to 30 s behind the end, as openai-whisper does; with vad_filter or chunking='vad' they stay in the
+    speech in any case. The default is True."""
     clip_timestamps: str | Sequence[float]
     """Seconds, start,end,start,end,...: the parts to transcribe; without the last end, to the recording's. The default
     is '0'."""

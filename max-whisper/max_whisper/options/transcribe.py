@@ -301,7 +301,8 @@ class TranscribeOptions(ReadingOptions):
     clamp_timestamps: bool = option(
         True,
         help="whether no segment or word begins or ends outside of its clip and recording; False leaves times as the "
-        "model writes them, up to 30 s behind the end, as openai-whisper does",
+        "model writes them, up to 30 s behind the end, as openai-whisper does; with vad_filter or chunking='vad' they "
+        "stay in the speech in any case",
         group=_TIMES,
         form=truth(),
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from max_whisper.results.plain_text import without_controls
@@ -46,12 +48,8 @@ def cues_of(segments: Sequence[Segment], layout: Layout, markup: Callable[[str],
     markup: a text as the format writes it; it is given each word by itself.
     """
     cleaned = [_cleaned(segment) for segment in segments]
-    if have_words(segments):
-        cues = _of_words(cleaned, layout, markup)
-    else:
-        cues = (Cue(_ms(segment.start), _ms(segment.end), markup(segment.text)) for segment in cleaned)
     valid = []
-    for start, end, text in cues:
+    for start, end, text in _of_words_or_text(cleaned, layout, markup):
         lines = (line.strip() for line in _ARROW.sub("->", text).split("\n"))
         if shown := "\n".join(line for line in lines if line):
             start = max(start, 0)
@@ -61,16 +59,45 @@ def cues_of(segments: Sequence[Segment], layout: Layout, markup: Callable[[str],
 
 def compatible_cues_of(segments: Sequence[Segment], layout: Layout) -> Iterable[Cue]:
     """The cues of openai-whisper's writers (whisper/utils.py, SubtitlesWriter), valid or not."""
-    if have_words(segments):
+    if all(segment.words is not None or not segment.tokens for segment in segments):  # an emptied segment has no tokens
         return _of_words(segments, layout, str, compatible=True)
     return (
         Cue(_ms(segment.start), _ms(segment.end), segment.text.strip().replace("-->", "->")) for segment in segments
     )
 
 
-def have_words(segments: Iterable[Segment]) -> bool:
-    """Whether the words were timed; a segment that was emptied has none in any case."""
-    return all(segment.words is not None or not segment.tokens for segment in segments)
+def have_words(segments: Sequence[Segment]) -> bool:
+    """Whether the words of some segment were timed, or no segment has text."""
+    return any(segment.words is not None for segment in segments) or not any(map(_has_text, segments))
+
+
+def _has_text(segment: Segment) -> bool:
+    return bool(segment.text.strip())
+
+
+def _of_words_or_text(segments: Sequence[Segment], layout: Layout, markup: Callable[[str], str]) -> Iterator[Cue]:
+    """The cues of the words; a segment with text and no words is a cue of its own."""
+    only_text = map(_has_only_text, segments, [None, *segments[:-1]])
+    for is_only_text, neighbors in groupby(zip(segments, only_text, strict=True), itemgetter(1)):
+        group = [segment for segment, _ in neighbors]
+        if is_only_text:
+            yield from (Cue(_ms(one.start), _ms(one.end), markup(one.text)) for one in group)
+        else:
+            yield from _of_words(group, layout, markup)
+
+
+def _has_only_text(segment: Segment, before: Segment | None) -> bool:
+    """Whether a segment has text that no word has."""
+    if segment.words or not _has_text(segment):
+        return False
+    text = segment.text.strip()
+    # Where a character begins in one segment and ends in the next, words are ahead of their segments.
+    is_ahead = (
+        before is not None
+        and "".join(word.word for word in before.words or ()).rstrip().endswith(text)
+        and not before.text.rstrip().endswith(text)
+    )
+    return not is_ahead
 
 
 def _cleaned(segment: Segment) -> Segment:

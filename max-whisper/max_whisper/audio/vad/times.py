@@ -59,19 +59,21 @@ class SpeechTimes:
         """The segments of a window of the speech, with times and the window's first frame of the recording.
 
         A word is in the span that has most of it, unless its segment is in others. Its start and end are in that span,
-        and it is at least 10 ms long, where there is room. A segment with words on both sides of a long silence becomes
-        two. Times are rounded to 10 ms.
+        and it has some length. Times are multiples of 10 ms, so that a word is at least 10 ms long, unless a span has
+        more words than hundredths of a second: they share it by samples. A segment with words on both sides of a long
+        silence becomes two.
 
         Args:
             spoken: the segments of one window, in order.
-            after: seconds of the recording before which no segment begins: the end of the one before.
+            after: seconds of the recording before which no segment begins: the end of the one before. Only where that
+                is the end of the last span, the words that are still to come have its last 10 ms too.
         """
         indices: list[list[int]] = []  # of each segment, the spans of its words
         earliest = self._first_after(after)
         for segment, (start, end), _ in spoken:
             indices.append(self._spans_of_words(segment.words or (), *self._spans_between(start, end), earliest))
             earliest = indices[-1][-1] if indices[-1] else earliest
-        words = self._restore_words([entry.segment for entry in spoken], indices, after)
+        words = self._restore_words(spoken, indices, after)
         restored: list[Segment] = []
         for (segment, (start, end), word_tokens), its_words, its_spans in zip(spoken, words, indices, strict=True):
             seek = int(self.original_time(segment.seek * HOP_LENGTH / SAMPLE_RATE) * SAMPLE_RATE + 0.5) // HOP_LENGTH
@@ -79,6 +81,8 @@ class SpeechTimes:
             if its_words:
                 restored += self._parts(replace(segment, words=its_words), its_spans, word_tokens)
             else:
+                if segment.words is not None:  # emptied, as its words have no time
+                    start, end = segment.start, segment.end
                 first, last = self._spans_between(start, end)
                 restored.append(replace(segment, start=self._rounded(start, first), end=self._rounded(end, last)))
         return _in_order(restored, after)
@@ -144,25 +148,33 @@ class SpeechTimes:
         return best if best is not None and shared[best] > 0 else None
 
     def _restore_words(
-        self, segments: Sequence[Segment], indices: Sequence[Sequence[int]], after: float
+        self, spoken: Sequence[Spoken], indices: Sequence[Sequence[int]], after: float
     ) -> list[tuple[Word, ...]]:
         """The words of each segment; those of a span share its time, whichever segments they are of."""
-        words = [word for segment in segments for word in segment.words or ()]
+        words = [word for entry in spoken for word in entry.segment.words or ()]
+        # What comes after the window's last word and timestamp is left to the words of the next window.
+        until = max([word.end for word in words[-1:]] + [entry.written[1] for entry in spoken], default=0.0)
         spans = [index for of_segment in indices for index in of_segment]
         restored: list[Word] = []
         for index in sorted(set(spans)):
             of_span = [word for word, span in zip(words, spans, strict=True) if span == index]
-            restored += self._words_in_span(of_span, index, after)
+            restored += self._words_in_span(of_span, index, after, until)
         remaining = iter(restored)
-        return [tuple(next(remaining) for _ in segment.words or ()) for segment in segments]
+        return [tuple(next(remaining) for _ in entry.segment.words or ()) for entry in spoken]
 
-    def _words_in_span(self, words: Sequence[Word], index: int, after: float) -> list[Word]:
-        low, high = self._spans[index]
-        low = min(max(low, round(after * SAMPLE_RATE)), high)
-        per_second = 100
-        if len(words) > high * 100 // SAMPLE_RATE - -(-low * 100 // SAMPLE_RATE):
-            per_second = SAMPLE_RATE  # more words than hundredths of a second
-        unit = SAMPLE_RATE // per_second
+    def _words_in_span(self, words: Sequence[Word], index: int, after: float, until: float) -> list[Word]:
+        """after: seconds of the recording. until: seconds of the speech; words may need the time behind it too."""
+        unit, per_second = SAMPLE_RATE // 100, 100
+        low, stop = self._spans[index]
+        begin = max(low, round(after * SAMPLE_RATE))
+        if stop - begin < len(words):  # those before have taken all of the span
+            begin = max(low, stop - max(unit, len(words)))
+        low = begin
+        high = round(self._in_span(until, index) * SAMPLE_RATE)
+        if len(words) > high // unit - -(-low // unit):
+            high = stop
+        if len(words) > high // unit - -(-low // unit):
+            unit, per_second = 1, SAMPLE_RATE  # more words than hundredths of a second
         times = [
             (round(self._in_span(word.start, index) * per_second), round(self._in_span(word.end, index) * per_second))
             for word in words
@@ -208,11 +220,16 @@ class SpeechTimes:
 
 
 def _in_order(segments: list[Segment], after: float) -> list[Segment]:
-    """The segments, those without words put between those with words."""
+    """The segments, those without words put between those with words.
+
+    The next window may begin at the end of the last word, so what is emptied after it goes no further.
+    """
+    has_words = False
     for index, segment in enumerate(segments):
+        has_words = has_words or bool(segment.words)
         if not segment.words:
-            start = max(segment.start, after)
-            segments[index] = segment = replace(segment, start=start, end=max(segment.end, start))
+            start, end = (after, after) if has_words else (max(segment.start, after), max(segment.end, after))
+            segments[index] = segment = replace(segment, start=start, end=max(end, start))
         after = segment.end
     for index in reversed(range(len(segments) - 1)):
         segment, before = segments[index], segments[index + 1].start
