@@ -327,7 +327,7 @@ class TestFileObjects:
             def read(self, size: int = -1) -> bytes:
                 raise OSError(5, "Input/output error")
 
-        assert message(Broken()).startswith("the file object is not audio or video that FFmpeg can read")
+        assert message(Broken()) == "the file object cannot be read (Input/output error); check what writes it"
 
 
 class TestBadFiles:
