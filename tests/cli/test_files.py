@@ -11,7 +11,8 @@ import pytest
 
 from max_whisper.cli import outputs, program
 from max_whisper.cli.arguments import parse
-from max_whisper.cli.recordings import SUFFIXES
+from max_whisper.cli.console import ConsoleProgress
+from max_whisper.cli.recordings import SUFFIXES, FileErrors, find
 from tests.cli.fakes import SEGMENTS, FakeTranscriber, error_line
 
 WORDS = "one two\nthree [bold]four[/bold]\n"
@@ -349,6 +350,41 @@ def test_addresses(
     assert transcribe(url, "-f", "txt", "-o", str(tmp_path / "out")) == 0
     assert heard == [url]
     assert written(tmp_path / "out") == [f"{name}.txt"]
+
+
+@pytest.mark.parametrize(
+    ("names", "count"),
+    [
+        (("https://anna:1@example.org/talk.mp3", "https://bert:2@example.org/talk.mp3"), 2),
+        (("https://anna:1@example.org/talk.mp3", "https://anna:2@example.org/talk.mp3"), 2),
+        (("https://anna:1@example.org/talk.mp3", "https://anna:1@example.org/talk.mp3"), 1),
+        (("https://example.org/a/../talk.mp3", "https://example.org/talk.mp3"), 2),
+        (("stdin", "-"), 2),
+        (("-", "stdin"), 2),
+        (("stdin", "./stdin"), 1),
+        (("-", "./-"), 2),
+    ],
+    ids=str,
+)
+def test_which_are_the_same(
+    recording: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    names: tuple[str, str],
+    count: int,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", recording.open())
+    for name in ("stdin", "-"):
+        Path(name).write_bytes(recording.read_bytes())
+    found = find(names, FileErrors(ConsoleProgress(), debug=False))
+    assert len(found) == count
+    assert [each.audio for each in found if isinstance(each.audio, str)] == [
+        name for name in names[:count] if name != "-"
+    ]
+    printed = capsys.readouterr()
+    assert printed.err == ""
 
 
 def test_recordings_are_opened_before_a_model_is_loaded(

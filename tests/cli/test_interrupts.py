@@ -12,6 +12,14 @@ import numpy as np
 import pytest
 
 from max_whisper import load_audio, load_model
+from max_whisper.cli import interrupts
+from max_whisper.cli.console import ConsoleProgress
+from max_whisper.cli.drafts import Drafts
+from max_whisper.cli.options import OutputOptions
+from max_whisper.cli.outputs import Outputs
+from max_whisper.cli.recordings import FileErrors, Recording
+from max_whisper.results import RecordingEvent
+from tests.cli.fakes import SEGMENTS, TEXT, TRANSCRIPTION
 from tests.cli.programs import ENVIRONMENT, program
 
 SAMPLES = Path(__file__).resolve().parents[2] / "audio_samples"
@@ -212,6 +220,58 @@ def test_a_real_model(tmp_path: Path) -> None:
     assert len(written.splitlines()) - len(lines) in (0, 1)  # of a line that was being printed
     whole = load_model("nano", device="cpu").transcribe(path, temperature=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0), best_of=5)
     assert "".join(f"{segment.text.strip()}\n" for segment in whole.segments).startswith(written)
+
+
+class SignalOnceHeld(list[bool]):
+    """The list of what holds signals back; one comes as soon as it has its first entry."""
+
+    def append(self, entry: bool) -> None:
+        super().append(entry)
+        interrupts._raise(signal.SIGTERM, None)
+
+
+def test_a_signal_at_the_very_beginning_of_held_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupts, "_raised", [])
+    monkeypatch.setattr(interrupts, "_held", SignalOnceHeld())
+    done = []
+    with pytest.raises(interrupts.Interrupted) as raised, interrupts.held():
+        done.append(True)
+    assert done == [True]
+    assert raised.value.number == signal.SIGTERM
+    with interrupts.held():  # it is raised once
+        done.append(True)
+
+
+@pytest.mark.parametrize("n_printed", [1, 2, 3, 4])
+def test_no_line_is_printed_twice_after_a_signal(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_printed: int
+) -> None:
+    """Lines of a recording wait for its turn. A signal comes as one of them has been printed; then all is saved."""
+    printed: list[str] = []
+
+    def text(_: ConsoleProgress, line: str) -> None:
+        printed.append(line)
+        if len(printed) == n_printed:
+            raise interrupts.Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr(ConsoleProgress, "text", text)
+    console = ConsoleProgress()
+    errors = FileErrors(console, debug=False)
+    recordings = [Recording(str(recording), str(recording), Path(name)) for name in ("first", "second")]
+    outputs = Outputs(OutputOptions(output_dir=str(tmp_path / "out"), output_format="txt"), {}, console)
+    outputs.prepare(recordings)
+    drafts = Drafts(recordings, outputs, console, errors, verbose=True, is_detected=lambda: True)
+    events = [RecordingEvent(1, segment, "en") for segment in SEGMENTS]
+    events += [RecordingEvent(1, TRANSCRIPTION), RecordingEvent(0, TRANSCRIPTION)]
+    for event in events[:-1]:
+        drafts.hear(event)
+    assert printed == []
+    with pytest.raises(interrupts.Interrupted):
+        drafts.hear(events[-1])
+    drafts.hear(events[-1])
+    drafts.save()
+    assert printed == ["Detected language: English", *TEXT.splitlines()]
+    assert names(tmp_path / "out") == ["first.txt", "second.txt"]
 
 
 @pytest.mark.parametrize(

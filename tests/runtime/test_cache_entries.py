@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from max_whisper.models.whisper.graphs.packing import Packing
 from max_whisper.progress import Step, silent
 from max_whisper.runtime.cache_contents import ABOUT, contents
 from max_whisper.runtime.cache_entries import EntryRecipe, cached
+from max_whisper.runtime.file_digests import SeenFile
 from max_whisper.runtime.packed_weights import PackedArray, PackedFile, packed_weights
 from tests.models.whisper.checkpoint.sizes import huggingface_sizes
 
@@ -176,14 +178,55 @@ def test_other_weights_of_the_same_size_and_time_are_packed(model: Path, nano: C
     assert packs() != first
 
 
-def test_a_checkpoint_that_changed_since_it_was_opened(model: Path, nano: Checkpoint) -> None:
-    """Weights of one content are never kept under the name of another."""
+def replaced(model: Path) -> None:
+    newer = Path(shutil.copy(model, model.with_name("newer")))
+    newer.replace(model)
+
+
+def overwritten(model: Path) -> None:
+    model.write_bytes(model.read_bytes()[:-1] + b"?")
+
+
+def removed(model: Path) -> None:
+    model.unlink()
+
+
+@pytest.mark.parametrize("before", ["never packed", "packed", "packed and cleared"])
+@pytest.mark.parametrize("change", [replaced, overwritten, removed])
+def test_a_checkpoint_that_changed_since_it_was_opened(
+    model: Path, change: Callable[[Path], None], before: str
+) -> None:
+    """Weights of one content are never kept under the name of another, nor is a note about the file believed."""
+    if before != "never packed":
+        pack(model)
+    if before == "packed and cleared":
+        shutil.rmtree(packs()[0].parent)
+    kept = [(path, path.stat().st_mtime_ns) for path in packs()]
     opened = load_checkpoint(model)
-    replacement = shutil.copy(nano.path, model.with_name("newer"))
-    Path(replacement).replace(model)
-    with pytest.raises(CheckpointError, match=r"model\.safetensors: was changed while it was loaded; load it again"):
+    change(model)
+    fault = "cannot be read" if change is removed else "was changed while it was loaded; load it again"
+    with pytest.raises(CheckpointError, match=rf"model\.safetensors: {fault}"):
         packed_weights(packed_file(opened, PACKING), silent)
+    assert [(path, path.stat().st_mtime_ns) for path in packs()] == kept
+
+
+@pytest.mark.parametrize("change", [replaced, overwritten, removed])
+def test_a_checkpoint_that_changes_while_it_is_packed(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    source = tmp_path / "model.bin"
+    source.write_bytes(bytes(1000))
+    os.utime(source, (0, 0))
+
+    def numbers(_: object) -> np.ndarray:
+        change(source)
+        return np.arange(10, dtype=np.uint8)
+
+    file = replace(
+        small_file(10, source), files=[SeenFile.see(source)], arrays={"numbers": PackedArray((10,), "uint8", numbers)}
+    )
+    with pytest.raises(CheckpointError, match=r"model\.bin: (was changed while it was loaded|cannot be read)"):
+        packed_weights(file)
     assert packs() == []
+    assert [item for item in contents() if item.kind == "packed"] == []
 
 
 def small_file(size: int, source: Path) -> PackedFile:

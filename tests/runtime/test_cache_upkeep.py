@@ -8,9 +8,10 @@ import pytest
 
 from max_whisper.errors import OptionError
 from max_whisper.progress import silent
-from max_whisper.runtime import cache_upkeep
+from max_whisper.runtime import cache_folder, cache_upkeep
 from max_whisper.runtime.cache_contents import ABOUT, contents
 from max_whisper.runtime.cache_entries import EntryRecipe, cached
+from max_whisper.runtime.cache_folder import give_hub_a_folder
 from max_whisper.runtime.cache_upkeep import cache_limit, keep_limit, remove_stale
 from max_whisper.runtime.file_digests import SeenFile, sha256_of
 
@@ -120,6 +121,28 @@ def test_downloads_count_and_stay(cache: Path) -> None:
     assert download.exists()
 
 
+def test_models_of_the_hub_count_and_stay(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Hub's library keeps them in this folder where there is no home."""
+    for name in ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        monkeypatch.setenv(name, "")  # as where it is not set, and put back after the test
+    monkeypatch.setattr(cache_folder, "_given_to_hub", "")
+    model = cache / "huggingface" / "hub" / "models--owner--name"
+    blob = put(model / "blobs" / "0123", 5000, age=30 * DAY)
+    (model / "snapshots").mkdir()
+    (model / "snapshots" / "model.safetensors").symlink_to(blob)
+    monkeypatch.setenv("HOME", "/dev/null")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    give_hub_a_folder()
+    assert os.environ["HF_HOME"] == str(cache / "huggingface")
+    old = aged(make(cache, "old"), HOUR)
+    end_process()
+    assert [(item.path, item.size) for item in contents() if item.is_download] == [(model, 5000)]
+    assert [item.path for item in keep_limit(5100)] == [old]
+    assert keep_limit(0) == []
+    assert remove_stale() == []
+    assert blob.exists()
+
+
 def test_models_of_benchmarks_count_and_go(cache: Path) -> None:
     random = put(cache / "random" / "tiny-seed-0-recipe-1.pt", 5000, age=DAY)
     peer = put(cache / "peers" / "random-tiny-recipe-1.2" / "model.bin", 5000, age=2 * DAY)
@@ -138,6 +161,7 @@ def test_what_others_put_there_is_neither_counted_nor_removed(cache: Path) -> No
         put(cache / "checkpoints" / "epoch-7" / "model.pt", age=99 * DAY),
         put(cache / "random" / "numbers.pt", age=99 * DAY),
         put(cache / "examples" / "index.html", age=99 * DAY),
+        put(cache / "huggingface" / "token", age=99 * DAY),
         put(cache / "huggingface" / "hub" / "model.safetensors", age=99 * DAY),
     ]
     assert contents() == []

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from max_whisper.checks import one_line
 from max_whisper.cli.arguments import WrongOptionError
 from max_whisper.cli.console import file_size
 
@@ -25,6 +26,8 @@ _KINDS = {
     "examples": "example's model",
     "digests": "digests of files",
     "modular": "cache of MAX",
+    "huggingface/hub": "downloaded model",
+    "huggingface": "cache of the Hub",
     "temporary": "unfinished or lock",
 }
 _SMALL = ("digests", "temporary")  # shown as one line each
@@ -39,7 +42,7 @@ def cache(verify: bool, clear: bool, all: bool, **_: Any) -> int:
         raise WrongOptionError("--all: it is for --clear; add that")
     downloads = {model.file.name: model.sha256 for model in known_models() if model.file and model.sha256}
     if clear:
-        return _clear(contents(), downloads if all else {})
+        return _clear(contents(), downloads, with_downloads=all)
     if verify:
         return _verify(contents(), downloads)
     _show(contents())
@@ -79,7 +82,17 @@ def _verify(items: Sequence[Item], downloads: Mapping[str, str]) -> int:
     for item in items:
         if (known := checkable_file(item, downloads)) is None:
             continue
-        if (fault := damage(*known)) is None:
+        try:
+            fault = damage(*known)
+        except FileNotFoundError:
+            if not item.path.exists():  # removed by another process just now
+                continue
+            fault = "its file is missing"
+        except OSError as error:  # of this user, or of the disk: the file may be whole
+            status = DAMAGED
+            print(f"cannot be read: {item.path}: {one_line(error.strerror or error)}", flush=True)
+            continue
+        if fault is None:
             whole += 1
             size += item.size
             continue
@@ -92,14 +105,18 @@ def _verify(items: Sequence[Item], downloads: Mapping[str, str]) -> int:
     return status
 
 
-def _clear(items: Sequence[Item], downloads: Mapping[str, str]) -> int:
-    """downloads: the names of the files that are removed among the downloaded ones."""
-    from max_whisper.runtime.cache_contents import remove
+def _clear(items: Sequence[Item], downloads: Mapping[str, str], with_downloads: bool) -> int:
+    """downloads: the names of the official models' files. with_downloads: whether these and the Hub's are removed."""
+    from max_whisper.runtime.cache_contents import HUB, remove
+    from max_whisper.runtime.cache_upkeep import may_be_written
 
-    status, freed, kept = 0, 0, 0
+    status, freed, kept, unfinished = 0, 0, 0, 0
     for item in items:
-        if item.is_download and item.path.name not in downloads:
+        is_removable = with_downloads and (item.kind in HUB or item.path.name in downloads)
+        if item.is_download and not is_removable:
             kept += item.size
+        elif may_be_written(item):
+            unfinished += item.size
         elif remove(item.path):
             freed += item.size
         else:
@@ -109,7 +126,10 @@ def _clear(items: Sequence[Item], downloads: Mapping[str, str]) -> int:
     if kept:
         print(
             f"kept: {file_size(kept)} of downloaded models; max-whisper cache --clear --all removes the official ones"
+            " and the Hub's"
         )
+    if unfinished:
+        print(f"kept: {file_size(unfinished)} that another process may be writing; an hour later it can be removed")
     return status
 
 

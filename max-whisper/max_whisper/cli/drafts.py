@@ -94,10 +94,10 @@ class Drafts:
         """Print the lines of the recording whose turn it is, and of those after it once it has ended."""
         while self._turn < len(self._drafts):
             draft = self._drafts[self._turn]
-            if self._prints_segments:
-                for line in draft.lines:
+            while draft.lines:
+                line = draft.lines.pop(0)  # before it is printed: a signal after that would have it printed twice
+                if self._prints_segments:
                     self._console.text(line)
-            draft.lines.clear()
             if not draft.has_ended:
                 return
             if self._outputs.is_printed and not draft.is_written:

@@ -70,8 +70,8 @@ def saved(save: Callable[[], None]) -> Iterator[None]:
 @contextlib.contextmanager
 def held() -> Iterator[None]:
     """Around work of the main thread, short and without an error of its own, that no signal is to break off."""
-    _held.append(True)
     before = len(_raised)
+    _held.append(True)  # a signal from here on is raised at the end
     try:
         yield
     finally:

@@ -42,6 +42,13 @@ class Recording:
     output: Path  # its files below the folder for the results, without their suffixes: talk.v2, or album/talk
 
     @property
+    def source(self) -> str:
+        """What tells it from others: the whole address, with its password, or the path without links; `-`."""
+        if not isinstance(self.audio, str):
+            return STANDARD_INPUT
+        return self.audio if is_url(self.audio) else os.path.realpath(self.audio)
+
+    @property
     def title(self) -> str:
         """Its name without the folders."""
         return self.output.name if is_url(self.name) else Path(self.name).name
@@ -89,12 +96,11 @@ def find(files: Sequence[str], errors: FileErrors) -> list[Recording]:
 
     What is not there, or cannot be opened, is reported.
     """
-    found: dict[tuple[str, Path], Recording] = {}
+    found: dict[tuple[str, Path], Recording] = {}  # by source and output
     for file in files:
         with errors.reported():
             for recording in _recordings(file, errors):
-                key = recording.name if recording.name == "stdin" else os.path.realpath(recording.name)
-                found.setdefault((key, recording.output), recording)
+                found.setdefault((recording.source, recording.output), recording)
     return [*found.values()]
 
 

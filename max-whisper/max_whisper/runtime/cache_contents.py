@@ -12,11 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from max_whisper.runtime.cache_folder import cache_dir
+from max_whisper.runtime.cache_folder import cache_dir, is_hub_ours
 
 ABOUT = "about.json"  # in the folder of an entry
 DOWNLOADS = "checkpoints"
 TEMPORARY = "temporary"
+HUB = ("huggingface/hub", "huggingface")
 
 _NAMES = {
     "packed": r".+-[0-9a-f]{16}(\.bin)?",
@@ -27,9 +28,12 @@ _NAMES = {
     "examples": r"mine\.pt",
     "digests": r"[0-9a-f]{64}\.json",
     "modular": r"\.\w+_cache",
+    HUB[0]: r"models--.+",
+    HUB[1]: r"xet",
 }
 """The folders of the cache, and the names of the items in each. Items of packed and compiled are entries; those with an
 ending are of max-whisper before 0.3, and so are notes called `.verified`."""
+_FOLDERS = ("peers", "modular", *HUB)  # whose items are folders without a description
 _TEMPORARY = re.compile(r"\..+\.(partial|lock)")
 _RECIPE = re.compile(r"(.+)-recipe-([\d.]+?)(\.pt)?")
 
@@ -59,7 +63,7 @@ class Item:
     @property
     def is_download(self) -> bool:
         """Whether it came from a network, and is not made again without one."""
-        return self.kind == DOWNLOADS and self.path.suffix == ".pt"
+        return self.kind in HUB or (self.kind == DOWNLOADS and self.path.suffix == ".pt")
 
     @property
     def is_of_old_format(self) -> bool:
@@ -70,6 +74,8 @@ class Item:
     @property
     def label(self) -> str:
         """Its name for a person."""
+        if self.kind == HUB[0]:
+            return self.path.name.removeprefix("models--").replace("--", "/")
         if self.about is None:
             return self.path.name
         return " ".join(part for part in (self.about.model, self.about.label) if part)
@@ -87,13 +93,15 @@ def contents() -> list[Item]:
     """What the cache holds, in the order of its folders, then of names."""
     found = []
     for kind, names in _NAMES.items():
+        if kind in HUB and not is_hub_ours():
+            continue
         for path in _paths_in(cache_dir() / kind):
             with suppress(OSError):  # removed by another process just now
-                if _TEMPORARY.fullmatch(path.name) and kind != "modular":
+                if _TEMPORARY.fullmatch(path.name) and kind not in ("modular", *HUB):
                     found.append(_item(TEMPORARY, path))
                 elif re.fullmatch(names, path.name):
                     item = _item(kind, path)
-                    if item.about or not path.is_dir() or kind in ("peers", "modular"):
+                    if item.about or not path.is_dir() or kind in _FOLDERS:
                         found.append(item)
     return found
 
@@ -139,4 +147,8 @@ def _item(kind: str, path: Path) -> Item:
 
 
 def _files_of(path: Path) -> Iterator[Path]:
-    yield from (file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    """The files of an item. A link in its folder is none: the Hub's library keeps a file once, with links to it."""
+    if path.is_dir():
+        yield from (file for file in path.rglob("*") if file.is_file() and not file.is_symlink())
+    else:
+        yield path

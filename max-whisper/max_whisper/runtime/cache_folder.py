@@ -12,6 +12,7 @@ MAX_VARIABLE = "MODULAR_CACHE_DIR"  # names the folder of MAX's own caches
 _HUB_VARIABLES = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
 
 _is_told = False  # whether the user knows that there is no home folder
+_given_to_hub = ""  # what this process has set HF_HOME to
 
 
 def cache_dir() -> Path:
@@ -65,14 +66,38 @@ def give_hub_a_folder() -> None:
     To be called before the library is imported: without a home it would make a folder called `~`. Where the user has
     named a folder, that stays; so does one that can only be read, which may hold the model.
     """
+    global _given_to_hub
     if any(os.environ.get(name) for name in _HUB_VARIABLES):
         return
-    try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
-    except RuntimeError:  # no home is known
-        folder = None
+    folder = _default_hub_folder()
     if folder is None or not (folder.is_dir() or _can_be_made(folder)):
-        os.environ["HF_HOME"] = str(cache_dir() / "huggingface")
+        os.environ["HF_HOME"] = _given_to_hub = str(cache_dir() / "huggingface")
+
+
+def is_hub_ours() -> bool:
+    """Whether the Hub's folder in `cache_dir` is one that `give_hub_a_folder` gives.
+
+    Where the user has the Hub's library keep its files there, in `~/.cache` or in a folder that is named, they are of
+    other programs as well.
+    """
+    ours = _real_path(cache_dir() / "huggingface")
+    others = [folder for name in _HUB_VARIABLES if (folder := os.environ.get(name)) and folder != _given_to_hub]
+    if (default := _default_hub_folder()) is not None:
+        others.append(str(default))
+    return not any(ours in (path, *path.parents) for path in map(_real_path, others))
+
+
+def _default_hub_folder() -> Path | None:
+    """The folder that the Hub's library takes by itself; None where the user has no home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+    except RuntimeError:
+        return None
+
+
+def _real_path(path: str | Path) -> Path:
+    """A path without links, whether or not it is there."""
+    return Path(os.path.realpath(os.path.expanduser(path)))  # noqa: PTH111  # Path raises where there is no home
 
 
 def _platform_folder(name: str) -> Path | None:

@@ -8,11 +8,12 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from max_whisper.checks import one_line
 from max_whisper.errors import OptionError
-from max_whisper.runtime.cache_contents import TEMPORARY, Item, contents, remove
+from max_whisper.runtime.cache_contents import HUB, TEMPORARY, Item, contents, remove
 from max_whisper.runtime.file_digests import hash_file, is_note_of_a_file
 
 LIMIT_VARIABLE = "MAX_WHISPER_CACHE_LIMIT"
@@ -66,8 +67,8 @@ def remove_stale() -> list[Item]:
     now = time.time()
 
     def is_stale(item: Item) -> bool:
-        if item.kind == TEMPORARY:  # one that is being written is young, and a lock may be held long
-            return now - item.last_used > (_DAY if item.path.suffix == ".lock" else _HOUR)
+        if item.kind == TEMPORARY:
+            return not may_be_written(item)
         if item.is_of_old_format:  # the version that reads it may still be in use
             return now - item.last_used > _DAY
         if item.kind == "digests":
@@ -77,6 +78,18 @@ def remove_stale() -> list[Item]:
         return item.about is not None and item.last_used < last_used[item.about.origin]
 
     return [item for item in items if is_stale(item) and remove(item.path)]
+
+
+def may_be_written(item: Item) -> bool:
+    """Whether a process may be at it just now: what is being written is young, and a lock may be held long."""
+    if item.kind == TEMPORARY:
+        return time.time() - item.last_used <= (_DAY if item.path.suffix == ".lock" else _HOUR)
+    if item.kind in HUB:
+        for unfinished in item.path.rglob("*.incomplete"):
+            with suppress(OSError):  # finished just now
+                if time.time() - unfinished.stat().st_mtime <= _HOUR:
+                    return True
+    return False
 
 
 def keep_limit(limit: float) -> list[Item]:
@@ -117,8 +130,5 @@ def checkable_file(item: Item, downloads: Mapping[str, str]) -> tuple[Path, str]
 
 
 def damage(file: Path, sha256: str) -> str | None:
-    """What is wrong with a file that must have this SHA-256; None where it has it."""
-    try:
-        return None if hash_file(file) == sha256 else "its content has changed since it was written"
-    except OSError as error:
-        return f"it cannot be read: {error.strerror}"
+    """What is wrong with a file that must have this SHA-256; None where it has it. Raises OSError as reading does."""
+    return None if hash_file(file) == sha256 else "its content has changed since it was written"

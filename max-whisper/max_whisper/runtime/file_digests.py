@@ -21,6 +21,10 @@ from max_whisper.runtime.files import replacing_in_cache
 _CHUNK = 1 << 20  # bytes read at a time
 
 
+class ChangedFileError(CheckpointError):
+    """A file that is no longer the one that was seen."""
+
+
 @dataclass(frozen=True)
 class FileState:
     """What changes when a file's content does.
@@ -54,29 +58,39 @@ class SeenFile:
         try:
             return cls(path, FileState.of(path))
         except OSError as error:
-            raise CheckpointError(f"{path}: cannot be read ({one_line(error.strerror or error)})") from None
+            raise _unreadable(path, error) from None
+
+    def check_unchanged(self) -> FileState:
+        """The state that it is in now. Raises ChangedFileError where another content may have come since it was seen.
+
+        A link to the file, or other permissions, change its status and not its content.
+        """
+        try:
+            now = FileState.of(self.path)
+        except OSError as error:
+            raise _unreadable(self.path, error) from None
+        if (now.size, now.modified, now.inode) != (self.state.size, self.state.modified, self.state.inode):
+            raise ChangedFileError(f"{self.path}: was changed while it was loaded; load it again")
+        return now
 
 
 def sha256_of(file: SeenFile, progress: Progress = silent) -> str:
     """The SHA-256 of a file's content, from its note where the file is in the same state.
 
     In a cache that cannot be written to, it is found out again at each start. Raises CheckpointError where the file
-    cannot be read, or is no longer the one that was seen.
+    cannot be read, and ChangedFileError where it is no longer the one that was seen.
     """
+    # The note tells of the file that was seen; what is read of the path from now on must be that one.
+    file = SeenFile(file.path, file.check_unchanged())
     known = _noted(file)
     if known is not None:
         return known
     progress(Step(f"checking {file.path.name}, once"))
     try:
         digest = hash_file(file.path)
-        now = FileState.of(file.path)
     except OSError as error:
-        raise CheckpointError(f"{file.path}: cannot be read ({one_line(error.strerror or error)})") from None
-    seen = file.state
-    # A link to the file, or other permissions, change its status and not its content.
-    if (now.size, now.modified, now.inode) != (seen.size, seen.modified, seen.inode):
-        raise CheckpointError(f"{file.path}: was changed while it was loaded; load it again")
-    remember_sha256(SeenFile(file.path, now), digest)
+        raise _unreadable(file.path, error) from None
+    remember_sha256(SeenFile(file.path, file.check_unchanged()), digest)
     return digest
 
 
@@ -101,6 +115,10 @@ def is_note_of_a_file(note: Path) -> bool:
     with suppress(OSError, ValueError, KeyError, TypeError):
         return Path(json.loads(note.read_bytes())["path"]).exists()
     return False
+
+
+def _unreadable(path: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(f"{path}: cannot be read ({one_line(error.strerror or error)})")
 
 
 def _note_of(path: Path) -> Path:

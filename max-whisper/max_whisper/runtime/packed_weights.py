@@ -48,8 +48,8 @@ def packed_weights(file: PackedFile, progress: Progress = silent) -> dict[str, n
     The file begins with a description of its arrays and holds them one after the other. It depends on the content of
     the checkpoint's files and on the packing code, and is made anew when one of them changes, or it is damaged.
 
-    Raises CheckpointError where it cannot be written, where the checkpoint was changed since it was opened, and where
-    `check` does.
+    Raises CheckpointError where it cannot be written, where the checkpoint was changed since it was opened or while it
+    was packed, and where `check` does.
     """
     header = _header(file.arrays)
 
@@ -65,6 +65,8 @@ def packed_weights(file: PackedFile, progress: Progress = silent) -> dict[str, n
                         f"and must be {array.dtype} {list(array.shape)}"
                     )
                 written.write(np.ascontiguousarray(packed).data)
+        for each in file.files:  # a changed one has another content than that which the entry is named by
+            each.check_unchanged()
         return _views(path, header, file.arrays)
 
     def read(path: Path) -> dict[str, np.ndarray] | None:

@@ -4,13 +4,14 @@ import hashlib
 import http.client
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 from max_whisper.checks import one_line
 from max_whisper.errors import CheckpointError, DownloadError
 from max_whisper.progress import Progress, Step
-from max_whisper.runtime.file_digests import SeenFile, remember_sha256, sha256_of
-from max_whisper.runtime.files import replacing_in_cache
+from max_whisper.runtime.file_digests import ChangedFileError, SeenFile, remember_sha256, sha256_of
+from max_whisper.runtime.files import locked, replacing_in_cache, writing_in_cache
 
 _CHUNK = 1 << 20  # bytes read at a time
 _TIMEOUT = 30.0  # seconds without a byte
@@ -20,12 +21,24 @@ _ADVICE = "try again, or fetch that file on another machine and give its path as
 def fetch_once(url: str, sha256: str, target: Path, progress: Progress) -> None:
     """Make `target` the file at `url` whose content has this SHA-256: it is downloaded unless it is that already.
 
-    Raises CheckpointError as `download` does.
+    Of several processes or threads that need the same one downloads it and the others wait, so that none replaces a
+    file that another one is loading. Raises CheckpointError as `download` does.
     """
-    if target.is_file() and sha256_of(SeenFile.see(target), progress) == sha256:
-        return
-    download(url, sha256, target, progress)
-    remember_sha256(SeenFile.see(target), sha256)
+
+    def is_there() -> bool:
+        return target.is_file() and sha256_of(SeenFile.see(target), progress) == sha256
+
+    with suppress(ChangedFileError):  # another process replaces a damaged one just now
+        if is_there():
+            return
+    waiting = Step(f"waiting for another process, which is downloading {target.name}")
+    with (
+        writing_in_cache(target),
+        locked(target.with_name(f".{target.name}.lock"), lambda: progress(waiting)),
+    ):
+        if not is_there():  # another process may have downloaded it meanwhile
+            download(url, sha256, target, progress)
+            remember_sha256(SeenFile.see(target), sha256)
 
 
 def download(url: str, sha256: str, target: Path, progress: Progress) -> None:

@@ -97,8 +97,8 @@ def note_of(cache: Path) -> Path:
 
 
 def files(cache: Path) -> list[str]:
-    """Every file below the cache folder, hidden ones too."""
-    return sorted(path.name for path in cache.rglob("*") if path.is_file())
+    """Every file below the cache folder, hidden ones too; but locks, which stay."""
+    return sorted(path.name for path in cache.rglob("*") if path.is_file() and path.suffix != ".lock")
 
 
 def test_a_model_is_downloaded_once(server: Server, body: bytes, cache: Path) -> None:
@@ -214,18 +214,55 @@ def test_a_server_that_does_not_tell_the_length(server: Server, body: bytes) -> 
     assert steps[0].total is None
 
 
-def test_two_at_once_do_not_disturb_each_other(server: Server, body: bytes, cache: Path) -> None:
+WAITING = "waiting for another process, which is downloading large-v3-turbo.pt"
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_several_at_once_download_it_once(server: Server, body: bytes, cache: Path, damaged: bool) -> None:
+    """The first answer comes when the other thread waits for it, or asks as well."""
+    if damaged:
+        (cache / "checkpoints").mkdir(parents=True)
+        (cache / "checkpoints" / "large-v3-turbo.pt").write_bytes(body[:-1])
     server.together = threading.Barrier(2)
+    steps: list[str] = []
     loaded: list[Checkpoint] = []
-    threads = [threading.Thread(target=lambda: loaded.append(load_checkpoint("turbo"))) for _ in range(2)]
+
+    def hear(step: Step, /) -> None:
+        steps.append(step.message)
+        if step.message == WAITING:
+            server.together.wait(timeout=20)
+
+    threads = [threading.Thread(target=lambda: loaded.append(load_checkpoint("turbo", hear))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(timeout=60)
-    assert len(server.paths) == 2
+    assert len(server.paths) == 1
+    assert steps.count(WAITING) == 1
     assert len(loaded) == 2
+    assert loaded[0].files == loaded[1].files  # neither was replaced
     assert np.array_equal(loaded[0].weights["decoder.ln.bias"], loaded[1].weights["decoder.ln.bias"])
     assert len(files(cache)) == 2
+
+
+def test_a_damaged_file_that_another_process_replaces_while_it_is_checked(
+    server: Server, body: bytes, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = cache / "checkpoints" / "large-v3-turbo.pt"
+    published.parent.mkdir(parents=True)
+    published.write_bytes(body[:-1])
+    hash_file = file_digests.hash_file
+
+    def replace(path: Path) -> str:
+        digest = hash_file(path)
+        if path.stat().st_size < len(body):
+            path.with_name("whole").write_bytes(body)
+            path.with_name("whole").replace(path)
+        return digest
+
+    monkeypatch.setattr(file_digests, "hash_file", replace)
+    load_checkpoint("turbo")
+    assert server.paths == []
 
 
 def test_a_wrong_hash(server: Server, body: bytes, cache: Path) -> None:
