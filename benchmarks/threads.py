@@ -78,8 +78,9 @@ def measure(
 
 
 def _in_threads(task: Callable[[int], Transcription], jobs: int, threads: int) -> list[Transcription]:
-    ready = threading.Barrier(threads)
-    with ThreadPoolExecutor(threads, initializer=ready.wait) as pool:
+    n_threads = min(threads, jobs)
+    ready = threading.Barrier(n_threads)
+    with ThreadPoolExecutor(n_threads, initializer=ready.wait) as pool:
         return list(pool.map(task, range(jobs)))
 
 

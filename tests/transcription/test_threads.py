@@ -40,8 +40,9 @@ Outcome = TypeVar("Outcome")
 
 def in_threads(tasks: Sequence[Callable[[], Outcome]]) -> list[Outcome]:
     """What the tasks give, each called by one of several threads that begin together."""
-    ready = threading.Barrier(THREADS)
-    with ThreadPoolExecutor(THREADS, initializer=ready.wait) as pool:
+    n_threads = min(THREADS, len(tasks))
+    ready = threading.Barrier(n_threads)
+    with ThreadPoolExecutor(n_threads, initializer=ready.wait) as pool:
         return [future.result() for future in [pool.submit(task) for task in tasks]]
 
 
