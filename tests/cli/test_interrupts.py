@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import wave
 from pathlib import Path
 
@@ -90,6 +91,7 @@ def test_a_second_ctrl_c_ends_at_once(recording: Path, tmp_path: Path) -> None:
     command = program(tmp_path, after=native, first=endless)
     process = start([*command, "transcribe", str(recording), "-o", str(tmp_path / "out")])
     wait_for(process, "waiting")
+    time.sleep(0.5)  # until it is in native code, where no exception can be raised
     process.send_signal(signal.SIGINT)
     while process.poll() is None:  # the first may not be taken yet, and two that wait are one
         process.send_signal(signal.SIGINT)

@@ -68,6 +68,7 @@ def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
         while time.monotonic() - start < _PATIENCE:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.utime(file.fileno())  # old ones are removed
                 break
             except BlockingIOError:
                 if not is_told:
