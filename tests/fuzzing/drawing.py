@@ -59,6 +59,10 @@ _OWN: dict[str, tuple[Any, ...]] = {
     "min_silence_duration_ms": (0, 1, 100, 500.5, 1e9),
     "speech_pad_ms": (0, 1, 30, 400, 1e9),
     "min_speech_duration_ms": (0, 1, 250, 1e9),
+    "audio_track": (1, 2, "1", "eng", "und"),
+    "channel": (1, 2, "left", "FR", "FC"),
+    "input_format": ("s16le", "u8", "f32le", "mulaw"),
+    "sample_rate": (1000, 8000, 16_000, 44_100, 768_000),
     "max_line_width": (1, 2, 20, 42, 10**9),
 }
 
