@@ -15,8 +15,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import max_whisper
 from max_whisper.diagnostics.machine import machine
@@ -25,6 +26,7 @@ from max_whisper.transcriber import Transcriber, TranscriptionStream
 
 AUDIO = Path(__file__).resolve().parents[1] / "audio_samples"
 NAMES = ("greeting.ogg", "directions.mp3", "reminder.m4a", "dialogue.flac", "numbers.flac", "weather.flac")
+Outcome = TypeVar("Outcome")
 OPTIONS: tuple[dict[str, Any], ...] = ({}, {"beam_size": 5})
 
 
@@ -61,10 +63,10 @@ def measure(
         serial.append(seconds)
         alone = alone or heard
         n_different += _n_different(heard, alone)
-        seconds, heard = _timed(lambda: _in_threads(transcribe, jobs, threads))
+        seconds, heard = _timed(lambda: in_threads([partial(transcribe, number) for number in range(jobs)], threads))
         together.append(seconds)
         n_different += _n_different(heard, alone)
-    heard = _in_threads(between_streams, jobs, threads)
+    heard = in_threads([partial(between_streams, number) for number in range(jobs)], threads)
     return {
         "compute_type": compute_type,
         "transcriptions": jobs,
@@ -77,11 +79,12 @@ def measure(
     }
 
 
-def _in_threads(task: Callable[[int], Transcription], jobs: int, threads: int) -> list[Transcription]:
-    n_threads = min(threads, jobs)
+def in_threads(tasks: Sequence[Callable[[], Outcome]], threads: int) -> list[Outcome]:
+    """What the tasks give, each called by one of several threads that begin together."""
+    n_threads = min(threads, len(tasks))
     ready = threading.Barrier(n_threads)
     with ThreadPoolExecutor(n_threads, initializer=ready.wait) as pool:
-        return list(pool.map(task, range(jobs)))
+        return [future.result() for future in [pool.submit(task) for task in tasks]]
 
 
 def _n_different(heard: Sequence[Transcription], alone: Sequence[Transcription]) -> int:

@@ -103,13 +103,15 @@ def transcribe_keywords() -> str:
         "The keywords of `transcribe`, `stream` and `transcribe_many`, for editors and type checkers.",
         "TranscribeKeywords",
         "The fields of `TranscribeOptions`, each of which may be left away.",
-        options_of(TranscribeOptions),
+        options_of(TranscribeOptions)[len(options_of(ReadingOptions)) :],  # after those of its base
         [
             "from collections.abc import Iterable, Mapping, Sequence",
-            "from typing import Any, Literal, TypedDict",
+            "from typing import Any, Literal",
             "",
+            "from max_whisper.audio.keywords import ReadingKeywords",
             "from max_whisper.audio.vad.parameters import VadParameters",
         ],
+        base="ReadingKeywords",
     )
 
 
@@ -163,11 +165,19 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _module(purpose: str, name: str, meaning: str, options: Sequence[Option], imports: Sequence[str]) -> str:
+def _module(
+    purpose: str,
+    name: str,
+    meaning: str,
+    options: Sequence[Option],
+    imports: Sequence[str],
+    *,
+    base: str = "TypedDict",
+) -> str:
     """A module with one TypedDict; each key has the option's help as its docstring."""
     lines = [f'"""{purpose}', "", "Made by docs/make_pages.py from the definitions of the options.", '"""', ""]
     lines += ["from __future__ import annotations", "", *imports, "", ""]
-    lines += [f"class {name}(TypedDict, total=False):", f'    """{meaning}"""', ""]
+    lines += [f"class {name}({base}, total=False):", f'    """{meaning}"""', ""]
     for option in options:
         text = f"{option.help[0].upper()}{option.help[1:]}. The default is {option.default!r}."
         lines.append(f"    {option.name}: {option.annotation}".replace("'", '"'))

@@ -86,6 +86,11 @@ class Options:
     """Base of a dataclass of options: a name that it does not have is an OptionError, with the nearest one."""
 
     @classmethod
+    def unknown(cls, name: str) -> str:
+        """What is said of a name that is none of the options'."""
+        return f"{name}: no such option"
+
+    @classmethod
     def elsewhere(cls) -> Mapping[str, str]:
         """Names in other programs, each with the words that say what takes its place."""
         return {}
@@ -118,4 +123,4 @@ def check_names(options: type[Options], keywords: Mapping[str, Any]) -> None:
         if name in names:
             continue
         hint = options.elsewhere().get(name) or did_you_mean(name, names) or f"available are {', '.join(names)}"
-        raise OptionError(f"{name}: no such option; {hint}")
+        raise OptionError(f"{options.unknown(name)}; {hint}")

@@ -28,6 +28,7 @@ from tests.fuzzing.sources import Source, drawn_source
 
 Generator = np.random.Generator
 COMMAND_SHARE = 0.004  # of the cases that go through a process of their own
+READ_OTHERWISE = ("audio_track", "channel", "input_format")  # with which the samples are not those of PyAV alone
 MODES = ("transcribe", "transcribe", "stream", "half a stream", "many")
 
 
@@ -122,9 +123,6 @@ def _run_library(case: Case, rng: Generator, model: Transcriber, folder: Path) -
     transcription = stream.transcription()
     _hold(tuple(segments) == transcription.segments, "a stream's segments are not those of its transcription")
     _judge(case, transcription, source, model, options, subtitles)
-
-
-READ_OTHERWISE = ("audio_track", "channel", "input_format")  # with which the samples are not those of PyAV alone
 
 
 def _judge(

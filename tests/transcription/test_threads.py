@@ -5,16 +5,15 @@
 
 import gc
 import random
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
 
+import benchmarks.threads
 import max_whisper
 from max_whisper.diagnostics.random_models import random_checkpoint
 from max_whisper.errors import AudioError
@@ -35,15 +34,8 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 JOBS = [(RECORDINGS[number % 3], options) for number, options in enumerate(OPTIONS * 2)]
 
-Outcome = TypeVar("Outcome")
 
-
-def in_threads(tasks: Sequence[Callable[[], Outcome]]) -> list[Outcome]:
-    """What the tasks give, each called by one of several threads that begin together."""
-    n_threads = min(THREADS, len(tasks))
-    ready = threading.Barrier(n_threads)
-    with ThreadPoolExecutor(n_threads, initializer=ready.wait) as pool:
-        return [future.result() for future in [pool.submit(task) for task in tasks]]
+in_threads = partial(benchmarks.threads.in_threads, threads=THREADS)
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from max_whisper.audio.constants import CHUNK_LENGTH
-from max_whisper.checks import did_you_mean, number, optional, truth
-from max_whisper.definitions import FASTER, option, options_of
+from max_whisper.checks import number, optional, truth
+from max_whisper.definitions import FASTER, Options, check_names, option, options_of
 from max_whisper.errors import OptionError
 
 FRAME_SECONDS = 0.032  # what one probability of the detector stands for: 512 samples
@@ -23,7 +23,7 @@ _MILLISECONDS = number("milliseconds of at least 0", lambda number: 0 <= number 
 
 
 @dataclass(frozen=True)
-class VadParameters:
+class VadParameters(Options):
     """What counts as speech: from probabilities to spans; the names are those of silero's `get_speech_timestamps`.
 
     Values are checked as the object is made: OptionError with one line that begins `vad_parameters:`.
@@ -87,9 +87,10 @@ class VadParameters:
         origin=(FASTER,),
     )
 
-    def __new__(cls, *_: Any, **keywords: Any) -> VadParameters:
-        _check_names(keywords)
-        return super().__new__(cls)
+    @classmethod
+    def unknown(cls, name: str) -> str:
+        """What is said of a name that is none of the fields'."""
+        return f"vad_parameters: no field {name!r}"
 
     def __post_init__(self) -> None:
         for definition in options_of(VadParameters):
@@ -122,7 +123,7 @@ class VadParameters:
             return defaults
         if not isinstance(value, Mapping):
             raise OptionError(f"vad_parameters: a dictionary, such as {{'threshold': 0.6}}, or None, got {value!r}")
-        _check_names(value)
+        check_names(cls, value)
         return replace(defaults, **value)
 
     def at_most(self, seconds: float) -> VadParameters:
@@ -135,15 +136,6 @@ class VadParameters:
     def end_threshold(self) -> float:
         """The probability below which a frame ends speech."""
         return max(self.threshold - 0.15, 0.01) if self.neg_threshold is None else self.neg_threshold
-
-
-def _check_names(fields: Iterable[str]) -> None:
-    """Raises OptionError, with the nearest name, for a field that does not exist."""
-    names = [definition.name for definition in options_of(VadParameters)]
-    for name in fields:
-        if name not in names:
-            hint = did_you_mean(name, names) or f"available are {', '.join(names)}"
-            raise OptionError(f"vad_parameters: no field {name!r}; {hint}")
 
 
 def _wrong(name: str, expected: str, value: object) -> OptionError:

@@ -55,7 +55,7 @@ _PRECISIONS = r"q\d(-\d|-k)?\w*|[48]-?bit|int\d+\w*|f(p|loat)\d+|bf(loat)?16"
 _CONVERSIONS = rf"([-.]?({_PRECISIONS}|ct2|ctranslate2|onnx|mlx|ggml|gguf|ov|bin|tflite))*"
 _NAMES = "|".join(re.escape(name) for name in sorted(OFFICIAL_MODELS, key=len, reverse=True))
 _CONVERTED = re.compile(rf"(?:.*[-/])?(?:whisper|ggml|gguf)-({_NAMES}){_CONVERSIONS}")
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 def refuse_foreign_file(path: Path) -> None:
@@ -94,7 +94,7 @@ def tell_foreign(source: str, files: Sequence[str], read_settings: ReadSettings)
         base = (read_settings(ADAPTER_SETTINGS) or {}).get("base_model_name_or_path")
         return tell_adapter(source, base)
     stated = settings.get("_name_or_path")
-    is_repository = isinstance(stated, str) and _REPOSITORY.fullmatch(stated) is not None and stated != source
+    is_repository = isinstance(stated, str) and REPOSITORY.fullmatch(stated) is not None and stated != source
     original = stated if is_repository else _seen_in([source, *files])
     return _told(source, kind, original)
 

@@ -1,6 +1,5 @@
 """Any published checkpoint, by name, path or repository id."""
 
-import re
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -12,7 +11,7 @@ from max_whisper.errors import CheckpointError
 from max_whisper.models.files.download import fetch_once
 from max_whisper.models.files.tensors import StoredTensor, Weights
 from max_whisper.models.whisper.checkpoint.checkpoint import Checkpoint
-from max_whisper.models.whisper.checkpoint.foreign import SUFFIXES, refuse_foreign_file
+from max_whisper.models.whisper.checkpoint.foreign import REPOSITORY, SUFFIXES, refuse_foreign_file
 from max_whisper.models.whisper.checkpoint.huggingface import load_folder, load_repository
 from max_whisper.models.whisper.checkpoint.native import alignment_array, read_native
 from max_whisper.models.whisper.checkpoint.official import OFFICIAL_MODELS, OfficialModel
@@ -23,7 +22,6 @@ from max_whisper.progress import Progress, silent
 from max_whisper.runtime.cache_folder import cache_dir
 
 BUNDLED = "nano"
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _FILE_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".json", *SUFFIXES)
 
 
@@ -76,7 +74,7 @@ def load_checkpoint(model: str | Path, progress: Progress | None = None) -> Chec
         return _load_bundled()
     if isinstance(model, str) and model in OFFICIAL_MODELS:
         return _load_official(model, progress)
-    if isinstance(model, str) and _REPOSITORY.fullmatch(model) and not model.endswith(_FILE_SUFFIXES):
+    if isinstance(model, str) and REPOSITORY.fullmatch(model) and not model.endswith(_FILE_SUFFIXES):
         return load_repository(model, progress)
     raise CheckpointError(_unknown(model))
 
