@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,6 +39,14 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--retries", "0", "--dest", folder]
     if subprocess.run([*command, "mdurl"], capture_output=True, check=False).returncode:
         pytest.skip("pip reaches no package index")
+
+
+@pytest.fixture
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of the test's own; it need not exist."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("MAX_WHISPER_CACHE", str(folder))
+    return folder
 
 
 def _refusing(connect: Any) -> Any:

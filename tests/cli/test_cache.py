@@ -20,23 +20,21 @@ CONTENT = bytes(range(250)) * 10
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache with a download, two entries and a random model."""
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("MAX_WHISPER_CACHE", str(folder))
     monkeypatch.delenv("MAX_WHISPER_CACHE_LIMIT", raising=False)
     for name in HUB_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     for kind, label, model in (("packed", "384x4x4-int8", "tiny.en"), ("compiled", "384x4x4-int8-cpu", "")):
-        recipe = EntryRecipe(folder / kind, label, "file", {"source": label}, {"content": label}, model)
+        recipe = EntryRecipe(cache_folder / kind, label, "file", {"source": label}, {"content": label}, model)
         cached(recipe, lambda path: path.write_bytes(CONTENT), Path.read_bytes, silent, "making it")
     for name in ("checkpoints/tiny.en.pt", "random/tiny-seed-0-recipe-1.pt"):
-        (folder / name).parent.mkdir()
-        (folder / name).write_bytes(CONTENT)
+        (cache_folder / name).parent.mkdir()
+        (cache_folder / name).write_bytes(CONTENT)
     official = OFFICIAL_MODELS["tiny.en"]
     digest = hashlib.sha256(CONTENT).hexdigest()
     monkeypatch.setitem(OFFICIAL_MODELS, "tiny.en", OfficialModel("tiny.en", digest, official.dims, ()))
-    return folder
+    return cache_folder
 
 
 def files(cache: Path) -> set[str]:

@@ -32,11 +32,8 @@ PACKING = Packing.of("int8", is_float16=True, has_amx=False)
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder of the test's own."""
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("MAX_WHISPER_CACHE", str(folder))
-    return folder
+def cache(cache_folder: Path) -> Path:
+    return cache_folder
 
 
 @pytest.fixture(scope="session")

@@ -19,13 +19,11 @@ HOUR, DAY = 3600, 86400
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache folder of the test's own, in a process that has used none."""
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("MAX_WHISPER_CACHE", str(folder))
     monkeypatch.delenv("MAX_WHISPER_CACHE_LIMIT", raising=False)
     monkeypatch.setattr(cache_upkeep, "_used", set())
-    return folder
+    return cache_folder
 
 
 def make(cache: Path, content: str, *, source: str | None = None, size: int = 1000, kind: str = "packed") -> Path:

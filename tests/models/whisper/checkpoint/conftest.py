@@ -27,11 +27,8 @@ Arrays = dict[str, np.ndarray]
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder of the test's own."""
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("MAX_WHISPER_CACHE", str(folder))
-    return folder
+def cache(cache_folder: Path) -> Path:
+    return cache_folder
 
 
 @pytest.fixture(scope="session")
